@@ -40,7 +40,7 @@ END = int(datetime(2026, 11, 26, 12, tzinfo=UTC).timestamp())
 
 
 def programs() -> Path:
-    """The folder of restic, and of the program that asks its policy, made if need be.
+    """The folder of restic, and of the program that asks its policy, made if it is missing.
 
     Closed if it cannot be built.
     """

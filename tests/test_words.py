@@ -130,6 +130,11 @@ WORDS = [
     Word(r"\bcool-?down (?:period|time)\b|\bcooling\b", "cooldown"),
     Word(r"\b(?:backup|bucket) copy\b|\boff-?site copy\b", "archive"),
     Word(r"\b(?:take|takes|took) (?:the|a) request\b", "request a snapshot, send"),
+    Word(r"\bwhat (?:there )?(?:is|was) there\b|\bwhat there (?:is|was)\b", "a noun"),
+    Word(r"\bwhichever that is\b|\bif need be\b", "always; if necessary"),
+    Word(r"\bnever came\b(?! back)", "was never taken"),
+    Word(r"\bcertain answer\b", "complete answer"),
+    Word(r"\bolder checkpoint\b", "older state"),
 ]
 
 
@@ -232,6 +237,45 @@ def test_a_word_is_found_with_what_to_write_instead_and_plain_words_are_left_alo
         ), text
     plain = "It looks up a snapshot. Look at the page. Two runs in turn. A folder that holds the plugin. Where is it?"
     assert list(told(Found("page.md", 1, plain))) == []
+
+
+MOST_WORDS = 34
+"""Words of a sentence. Most have fewer than 20."""
+
+
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a paragraph or of a table's cells; code and links count as a word."""
+    plain = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "CODE", text))
+    for cell in plain.split("|"):
+        yield from re.split(r"(?<=[.:;?!])\**\s+", cell)
+
+
+def too_long(found: Found) -> Iterator[str]:
+    for sentence in sentences(found.text):
+        words = len(sentence.split())
+        if words > MOST_WORDS:
+            yield f"{found.path}:{found.line}: {words} words: {sentence}"
+
+
+def test_no_sentence_is_so_long_that_it_is_read_twice() -> None:
+    pages = [page for page in PAGES if page.suffix == ".md"]
+    assert pages
+    fence = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+    complaints = list[str]()
+    for page in pages:
+        # A program is not read as sentences; its lines still count.
+        prose = fence.sub(lambda code: "\n" * code[0].count("\n"), page.read_text())
+        for found in of_page(page, prose):
+            complaints += too_long(found)
+    assert complaints == [], "\n" + "\n".join(complaints)
+
+
+def test_a_long_sentence_is_found_and_its_parts_are_not() -> None:
+    words = ["word"] * 20
+    long = " ".join([*words, "and", *words])
+    assert len(list(too_long(Found("page.md", 1, f"Short. {long}. Short.")))) == 1
+    parts = f"{' '.join(words)}: {' '.join(words)}; | {' '.join(words)} |"
+    assert list(too_long(Found("page.md", 1, parts))) == []
 
 
 TERMS = (

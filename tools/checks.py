@@ -24,7 +24,7 @@ say = partial(engine.say, who="checks")
 
 
 def tools() -> Path:
-    """The folder of the programs, installed if need be; Closed if they cannot be had."""
+    """The folder of the programs, installed if it is missing; Closed if they cannot be had."""
     made_from = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[
         :12
     ]

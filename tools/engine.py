@@ -188,7 +188,7 @@ def say(text: str, who: str = "engine") -> None:
 
 
 def ensure(environment: Environment) -> Path:
-    """The directory of a working engine, built if need be.
+    """The directory of a working engine, built if it is missing.
 
     Closed if none is installed and none could be built.
     """
@@ -462,7 +462,7 @@ def needing(package: str) -> str:
 
 
 def source(go: str, module: str, folder: Path, environment: Environment) -> Path:
-    """The folder of a module of the engine's version, downloaded if need be."""
+    """The folder of a module of the engine's version, downloaded if it is missing."""
     return Path(
         json.loads(
             run(

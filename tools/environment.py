@@ -82,7 +82,7 @@ def install() -> bool:
 
 
 def uv() -> Path:
-    """The uv that is locked, installed if need be and kept in the user's cache.
+    """The uv that is locked, installed if it is missing and kept in the user's cache.
 
     Closed if it cannot be had.
     """

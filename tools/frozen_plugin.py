@@ -147,7 +147,7 @@ def make(environment: Environment, into: Path, *, moment: int) -> Path:
 
 
 def libraries(environment: Environment) -> Path:
-    """The folder with Python and the libraries, frozen if need be.
+    """The folder with Python and the libraries, frozen if it is missing.
 
     Closed if they cannot be frozen here.
     """

@@ -23,7 +23,7 @@ class LanguageHost:
     folder: str
 
     def ensure(self, environment: engine.Environment) -> Path:
-        """The directory of the language host, made if need be and kept in the user's cache.
+        """The directory of the language host, made if it is missing and kept in the user's cache.
 
         Closed if it cannot be built.
         """

@@ -344,7 +344,7 @@ class _Transfer:
         """Find what is under the object's name, and wait while another run is writing it.
 
         Raises:
-            ProviderError: the object has no name, or what is there must not be overwritten.
+            ProviderError: the object has no name, or one of that name must not be overwritten.
         """
         self._name_object()
         clock = self._transfers.clock

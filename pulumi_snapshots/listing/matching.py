@@ -16,7 +16,10 @@ assumed for snapshots from the dashboard."""
 LAST_DAY = timedelta(days=1)
 """On its last day, a snapshot can be missing from a page that lists all others."""
 NOT_YET = "The service can still list it."
-NOT_WHOLE = "The service's listing is not whole, so it does not prove that the snapshot never came."
+NOT_WHOLE = (
+    "The service's listing is not whole, so it does not prove that the "
+    "snapshot was never taken."
+)
 
 
 class AmbiguousSnapshot(ProviderError):

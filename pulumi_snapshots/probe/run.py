@@ -555,7 +555,7 @@ class ProbeRun:
 
         Returns:
             The part of the listing that is of the POST's database, and the entry of the snapshot
-            that the POST has started; None for what there is not.
+            that the POST has started; each None if there is none.
 
         Raises:
             ProbeStopped: The key is refused, or something is blocked.

@@ -495,7 +495,7 @@ PROGRAM_CONFIG = SimpleNamespace(get=get_config)
 
 
 class LookupFailed(pulumi.RunError):
-    """A lookup without a certain answer; ends a program with its text and without a traceback.
+    """A lookup without a complete answer; ends a program with its text and without a traceback.
 
     Attributes:
         function: the lookup.

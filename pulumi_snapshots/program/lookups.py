@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FAILS = (
     "`LookupFailed` is raised if an argument cannot be used, there is no such database, or the "
-    "service gives no certain answer."
+    "service gives no complete answer."
 )
 SECRETS = "What holds a download URL is a secret."
 

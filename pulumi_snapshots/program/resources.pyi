@@ -443,7 +443,7 @@ def get_snapshots(
     """List the snapshots that the service has, newest first; in previews, too.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         database_id: the database whose snapshots to list; all of the account unless given.
@@ -470,7 +470,7 @@ def get_latest_snapshot(
     In previews, too.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         database_id: the database whose snapshot.
@@ -493,7 +493,7 @@ def get_download_url(
     Anyone with it can read the data.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         database_id: the snapshot's database.
@@ -509,7 +509,7 @@ def get_database(
     """Look up a database of the account, and whether it runs; in previews, too.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         database_id: the database.
@@ -525,7 +525,7 @@ def get_databases(
     In previews, too.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.
@@ -545,7 +545,7 @@ def get_snapshots_output(
     What holds a download URL is a secret.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         database_id: the database whose snapshots to list; all of the account unless given.
@@ -572,7 +572,7 @@ def get_latest_snapshot_output(
     What holds a download URL is a secret.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         database_id: the database whose snapshot.
@@ -595,7 +595,7 @@ def get_download_url_output(
     What holds a download URL is a secret.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         database_id: the snapshot's database.
@@ -613,7 +613,7 @@ def get_database_output(
     What holds a download URL is a secret.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         database_id: the database.
@@ -629,7 +629,7 @@ def get_databases_output(
     What holds a download URL is a secret.
 
     `LookupFailed` is raised if an argument cannot be used, there is no such database, or the
-        service gives no certain answer.
+        service gives no complete answer.
 
     Args:
         opts: as for every resource; a lookup takes `pulumi.InvokeOptions`, with the plugin only.

@@ -532,7 +532,7 @@ REFUSED = {
     "rolled back": (
         (
             "the restore of {what} was requested for this very resource at {at}, and the state "
-            "that this run has does not show its last restore: an older checkpoint was imported, "
+            "that this run has does not show its last restore: an older state was imported, "
             "or the resource is replaced without a refresh"
         ),
         (HintKind.CHECK_DATA, HintKind.BY_TRIGGERS, HintKind.REPLACE_WITH_REFRESH),

@@ -11,7 +11,7 @@ def trace_request(request: str, outcome: object, seconds: float) -> None:
 
     Args:
         request: Method and path. The query is left out, since it can hold a signature.
-        outcome: The answer's status, or what there was in place of an answer.
+        outcome: The answer's status, or why there was no answer.
         seconds: How long the request took.
     """
     if traces_requests():

@@ -94,7 +94,7 @@ async def create(  # noqa: PLR0913  what is known of it
         needs_url: See `SnapshotOperation`.
         not_adopted: See `SnapshotOperation`.
         earlier: A pending snapshot of an earlier run, which is waited for with the whole time-out
-            again, and requested again if it never came. None for a new snapshot.
+            again, and requested again if it was never taken. None for a new snapshot.
         once: Whether `earlier` is to be polled once: the result may then be unchanged, and nothing
             is requested.
 
@@ -389,7 +389,7 @@ class SnapshotOperation(Operation):
 
         Returns:
             The snapshot; None if there is something else to wait for, or to request. The snapshot
-            is requested again only if it certainly never came.
+            is requested again only if it was certainly never taken.
         """
         session = self.session
         others = await self.known_attempts()
@@ -459,7 +459,7 @@ class SnapshotOperation(Operation):
         return await self._complete(version, entry)
 
     async def _request_again(self, attempt: Attempt) -> None:
-        """Withdraw a request that certainly never came, unless a run elsewhere knows more of it."""
+        """Withdraw a request whose snapshot was never taken, unless another run knows of it."""
         known = await self.session.ledger.attempts()
         for each in known:
             answered = each.joined(attempt).request.answered
@@ -473,8 +473,8 @@ class SnapshotOperation(Operation):
             if is_earlier and self.wish.is_mine(each):
                 self.ignore(each)
         which = f"the snapshot requested at {to_the_second(attempt.request.requested)}"
-        never_came = f"{which} never came: the service's listing lacks it"
-        self.member.note(f"{never_came}. Another snapshot is requested")
+        never_taken = f"{which} was never taken: the service's listing lacks it"
+        self.member.note(f"{never_taken}. Another snapshot is requested")
 
     def _versions_of(self, others: Collection[Attempt]) -> set[str]:
         """Versions that are of other requests, or of none."""
@@ -704,7 +704,7 @@ class SnapshotOperation(Operation):
         self, record: SnapshotRecord, cause: ProviderError | None
     ) -> None:
         """Warn that the URL of a snapshot that is not listed is not pinned to it."""
-        serves = "serves the newest snapshot of the database, whichever that is"
+        serves = "always serves the newest snapshot of the database"
         why: AnyMessage = (
             cause.happened if cause else "the service does not list it yet"
         )

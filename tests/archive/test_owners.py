@@ -170,7 +170,7 @@ async def test_an_object_that_lost_its_manifest_is_removed_with_its_resource(
 
 
 @staged(scene)
-async def test_what_is_there_after_a_lost_state_is_found_again_without_the_service(
+async def test_archives_are_found_again_after_a_lost_state_without_the_service(
     at: Scene,
 ) -> None:
     outputs = await at.outputs()

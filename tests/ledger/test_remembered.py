@@ -320,7 +320,7 @@ STORIES = {
     **{
         f"a restore that the state has still is refused after an older checkpoint: {how}": f"""
             R up; wait 600; {how}; wait 86400; rows change; R imports nothing;
-            R up refused: an older checkpoint was imported; rows later; sent 1
+            R up refused: an older state was imported; rows later; sent 1
         """
         for how in (
             *(

@@ -219,7 +219,7 @@ async def check_is_requested_again(
     ending = await w.create(proven.record, session=run())
     assert ending.complete.version_id == w.posts[-1].version_id
     assert len(w.posts) == sent + 1
-    assert "never came" in ending.text
+    assert "was never taken" in ending.text
 
 
 WORLDS = ("invalidated", "kept")

@@ -250,7 +250,7 @@ async def test_pending_snapshot_is_not_given_up_before_its_time(
     resumed = await w.create(record, session=run, timeout=10 * MINUTE)
     assert len(w.posts) == 1 + failed
     assert failed or resumed.pending.id == record.id
-    assert ("never came" in resumed.text) is failed
+    assert ("was never taken" in resumed.text) is failed
 
 
 # Old entries -------------------------------------------------------------------------------------------------------

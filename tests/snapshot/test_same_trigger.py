@@ -78,7 +78,7 @@ async def test_a_restore_acts_once_while_its_trigger_gets_its_final_id(
 
 @pytest.mark.parametrize("first", ["provisional", "final"])
 @staged(scene, snapshot_seconds=400, cache_world="invalidated")
-async def test_a_restore_acts_once_though_an_older_checkpoint_knows_its_trigger_by_another_id(
+async def test_a_restore_acts_once_though_an_older_state_knows_its_trigger_by_another_id(
     at: Scene, first: str
 ) -> None:
     """The checkpoint has the snapshot, but not the restore, of which only the ledger knows."""

@@ -44,9 +44,7 @@ def test_a_page_has_the_registrys_frame_and_no_dead_link(name: str) -> None:
         )
 
 
-def test_a_reader_sees_what_there_is_in_every_language_and_can_install_and_configure_it() -> (
-    None
-):
+def test_a_reader_sees_each_language_and_can_install_and_configure_it() -> None:
     first = NOWHERE["_index.md"]
     second = NOWHERE["installation-configuration.md"]
     for token in (*RESOURCE_KINDS, *FUNCTIONS):

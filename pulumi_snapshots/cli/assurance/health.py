@@ -150,7 +150,7 @@ def longest_gap(
 
 @dataclass(frozen=True)
 class DatabaseHealth:
-    """What is known of one database; times are RFC 3339, None for what there is not."""
+    """What is known of one database; times are RFC 3339, and None stands for unknown."""
 
     id: str
     evidence: Evidence

@@ -129,7 +129,7 @@ UNCLEAR = {
 
 @pytest.mark.parametrize("line", UNCLEAR)
 @at_desk(databases=(), cache_world="kept")
-async def test_what_could_mean_several_or_none_is_refused_with_what_there_is(
+async def test_a_beginning_of_several_or_no_ids_is_refused_with_a_list(
     desk: Desk, w: World, line: str
 ) -> None:
     named = {DATABASE: "a1", OTHER_DATABASE: "shop", SIBLING: "shop", "c" * 32: "a14b"}
