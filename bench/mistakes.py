@@ -2240,8 +2240,8 @@ MISTAKES = (
     ),
     (
         "cli/assurance",
-        "for manifest, uri in self.archives if manifest.database_id == database_id",
-        "for manifest, uri in self.archives",
+        "for each in self.archives if each.manifest.database_id == database_id",
+        "for each in self.archives",
     ),
     (
         "cli/assurance",
@@ -2870,7 +2870,7 @@ MISTAKES = (
     ("cli/snapshots", 'or not is_pinned(download_url, record.version_id or "")', ""),
     ("cli/snapshots", "if restore_on_failure and not yes:", "if False:"),
     ("cli/snapshots", "self._invocation.ways_back.append(", "str("),
-    ("cli/snapshots", "if failed and restore_on_failure:", "if restore_on_failure:"),
+    ("cli/snapshots", "if invocation.has_failed and restore_on_failure:", "if restore_on_failure:"),
     ("cli/snapshots", "invocation.failure_code = NOT_RUN", "pass"),
     ("cli/snapshots", "invocation.failure_code = code", "pass"),
     ("cli/snapshots", "if not self._is_off:\n                raise", "pass"),
@@ -2949,7 +2949,7 @@ MISTAKES = (
     ),
     ("cli/archives", 'if inputs.destination.scheme != "file":', "if False:"),
     ("cli/archives", "if not folder.is_dir():", "if False:"),
-    ("cli/archives", "return any(each.failed for each in verdicts)", "return False"),
+    ("cli/archives", "any(each.failed for each in verdicts)", "False"),
     ("cli/snapshots", 'if typed["version_id"] == LATEST:', "if False:"),
     (
         "cli/snapshots",

@@ -88,7 +88,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 def parse(
     arguments: Sequence[str], invocation: Invocation
-) -> Coroutine[Any, Any, bool | None] | None:
+) -> Coroutine[Any, Any, None] | None:
     """Parse a command line.
 
     Args:
@@ -108,7 +108,7 @@ def parse(
     return command if inspect.iscoroutine(command) else None
 
 
-async def finish(invocation: Invocation, command: Awaitable[bool | None]) -> int:
+async def finish(invocation: Invocation, command: Awaitable[None]) -> int:
     """Run a command until its end, or until a signal ends it.
 
     Args:
@@ -145,13 +145,10 @@ def _exit_code(invocation: Invocation, code: int | None) -> int:
     return FAILED if code is None else code
 
 
-async def _carry_out(invocation: Invocation, command: Awaitable[bool | None]) -> int:
-    """Run a command, which returns True if it has failed, and say why it cannot be done.
-
-    Returns the exit code.
-    """
+async def _carry_out(invocation: Invocation, command: Awaitable[None]) -> int:
+    """Run a command, and say why it cannot be done; returns the exit code."""
     try:
-        return FAILED if await command or invocation.failures else DONE
+        await command
     except click.UsageError as error:
         return _refuse(invocation, error)
     except ProviderError as error:
@@ -162,6 +159,7 @@ async def _carry_out(invocation: Invocation, command: Awaitable[bool | None]) ->
         if shows_traceback():
             invocation.say(traceback.format_exc())
         return LATER if is_later(error) else FAILED
+    return FAILED if invocation.has_failed or invocation.failures else DONE
 
 
 def _is_outage(error: BaseException | None) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def this_run() -> Run:
     """Return the process's event loop and what is shared on it.
 
-    It is loaded late, because a program that looks up nothing needs neither.
+    The run is loaded late, because a program that looks up nothing does not need it.
     """
     run: Run = late("dynamic.run:shared_run")()
     return run

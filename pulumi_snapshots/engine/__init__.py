@@ -45,12 +45,12 @@ def rules_of(name: str) -> "Rules":
 # The marks are the same in every SDK and in every state; published with the engine's protocol.
 SIGNATURE = "4dabf18193072939515e22adb298388d"  # the property that makes an object a marked value
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  a mark
-"""Its value if the property `value` is a secret."""
+"""The signature of an object whose property `value` is a secret."""
 OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
-"""Its value if the property `value` is an output, which may be unknown or a secret."""
+"""The signature of an object whose property `value` is an output, perhaps unknown or a secret."""
 RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e"
-"""Its value if it is a reference to a resource, with its URN and its id."""
+"""The signature of a reference to a resource, which has the resource's URN and id."""
 FILES = frozenset(
     {"c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7"}
 )
-"""Its values if it is an asset or an archive."""
+"""The signatures of assets and archives."""

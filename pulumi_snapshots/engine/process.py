@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
-"""Without it, gRPC sends even this machine's own address through the HTTP proxy of the
+"""Without this option, gRPC sends even a call to this machine through the HTTP proxy of the
 environment.
 """
 WATCH_EVERY = 1.0

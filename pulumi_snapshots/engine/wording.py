@@ -178,7 +178,7 @@ def debugged(text: str, cause: BaseException | None) -> str:
 def readable(text: str) -> str:
     """Return a text without half surrogate pairs.
 
-    They cannot be sent, and an error that cannot be sent ends no call.
+    A text with half a pair cannot be sent, and an error that cannot be sent ends no call.
 
     Args:
         text: the text.

@@ -82,7 +82,7 @@ _PROVIDER = signature_of_provider(Settings.properties())
 class Provider(pulumi.ProviderResource):
     """An account: its own key, requests and address.
 
-    They win over the stack's config and the environment.
+    The arguments win over the stack's config and the environment.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

@@ -292,7 +292,7 @@ async def _early(run: ProbeRun) -> Shot | None:
     run.begin("a create 170 s after the first")
     await run.sleep_until(at, "waiting to try a create that must be refused")
     shot = await run.send(run.database_id, EARLY)
-    # Another refusal may come before that of the cooldown.
+    # A refusal for another reason may come before that of the cooldown.
     seen = f"answered with {shot.answer}"
     if shot.accepted:
         run.judge("cooldown-lasts", true=False, seen=seen)

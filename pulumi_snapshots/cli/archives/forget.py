@@ -38,7 +38,7 @@ async def forget(
     destination: Destination,
     dry_run: bool,
     **tiers: int | None,
-) -> bool:
+) -> None:
     """Remove the archives at DESTINATION that no tier keeps.
 
     The tiers are those of restic's `forget`, and count for each database. It removes only what
@@ -65,7 +65,7 @@ async def forget(
     ]
     document = {"dry_run": dry_run, "archives": fields}
     invocation.listed(FORGET_HEADS, rows, document, "no archives")
-    return any(each.failed for each in verdicts)
+    invocation.has_failed = any(each.failed for each in verdicts)
 
 
 def _row(invocation: Invocation, verdict: Verdict, gone: str) -> tuple[str | None, ...]:

@@ -7,9 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.cli.assurance.health import LEDGER, NOT_ASKED, DatabaseHealth, Gap
+from pulumi_snapshots.cli.assurance.health import (
+    LEDGER,
+    NOT_ASKED,
+    DatabaseHealth,
+    Gap,
+    GoodArchive,
+)
 from pulumi_snapshots.cli.terminal.invocation import NAME
 from pulumi_snapshots.clock import parse_rfc3339, rfc3339, to_the_second
 from pulumi_snapshots.drill.history import RESULT_FIELDS
@@ -122,7 +127,8 @@ class Dossier:
 
     def _taken_at(self) -> Mapping[Any, str | None]:
         """Give the time of each snapshot whose version is known."""
-        dates = {each.version_id: each.created_at for each, _ in self.health.archives}
+        manifests = [each.manifest for each in self.health.archives]
+        dates = {each.version_id: each.created_at for each in manifests}
         for each in self.health.all_listed:
             if each.version and each.modified:
                 dates[each.version] = rfc3339(each.modified)
@@ -236,7 +242,7 @@ class Dossier:
         since = self.health.known_since
         if since is not None and since > evidence.since:
             yield f"which snapshots there were before {to_the_second(since)} is not known"
-        checked = {uri for _, uri in evidence.archives}
+        checked = {each.uri for each in evidence.archives}
         for name, record in evidence.stated_as(ArchiveRecord):
             if record.database_id == self.health.id and record.uri not in checked:
                 yield f"the archive of {name} was not found whole in a place that was given"
@@ -318,11 +324,11 @@ def _result_of(restore: Attempt) -> str | None:
     return restore.request.outcome
 
 
-def _archive_fields(archive: tuple[Manifest, str] | None) -> Fields:
+def _archive_fields(archive: GoodArchive | None) -> Fields:
     """Give the fields of the newest archive, and until when it is kept, as its manifest says."""
     if archive is None:
         return dict.fromkeys(ARCHIVE_FIELDS)
-    manifest, _ = archive
+    manifest = archive.manifest
     owners = manifest.others_text(None) or "its owner"
     kept = f"without an end date, until it is removed by {owners}"
     if manifest.pinned_by():

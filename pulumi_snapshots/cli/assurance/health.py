@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import Drilled
@@ -148,6 +148,13 @@ def longest_gap(
     return max(gaps, key=lambda gap: gap.seconds, default=None)
 
 
+class GoodArchive(NamedTuple):
+    """An archive that is as its manifest says."""
+
+    manifest: Manifest
+    uri: str
+
+
 @dataclass(frozen=True)
 class DatabaseHealth:
     """What is known of one database; times are RFC 3339, and None stands for unknown."""
@@ -158,8 +165,7 @@ class DatabaseHealth:
     """The snapshots at the service that count; none if the service was not asked."""
     snapshot: SnapshotRecord | None
     """The newest good snapshot."""
-    archives: Sequence[tuple[Manifest, str]]
-    """The good archives, each with its URI."""
+    archives: Sequence[GoodArchive]
     history: Sequence[Guarded]
     """The snapshots of guards and restores, newest first."""
     attempts: Sequence[Attempt]
@@ -174,19 +180,19 @@ class DatabaseHealth:
         return (self.evidence.account.databases or {}).get(self.id)
 
     @cached_property
-    def newest_archive(self) -> tuple[Manifest, str] | None:
-        """The archive with the newest snapshot, and its URI."""
+    def newest_archive(self) -> GoodArchive | None:
+        """The archive with the newest snapshot."""
         dated = {
-            each.created_at: (each, uri)
-            for each, uri in self.archives
-            if each.created_at
+            each.manifest.created_at: each
+            for each in self.archives
+            if each.manifest.created_at
         }
         return dated[max(dated, key=parse_rfc3339)] if dated else None
 
     @property
     def archive(self) -> str | None:
         """The URI of the archive with the newest snapshot."""
-        return self.newest_archive and self.newest_archive[1]
+        return self.newest_archive and self.newest_archive.uri
 
     def proofs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Give the outputs of each drill that is known to have passed.
@@ -259,7 +265,7 @@ class DatabaseHealth:
         archive = self.newest_archive
         return {
             "snapshot": self.snapshot.created_at if self.snapshot else None,
-            "archive": archive[0].created_at if archive else None,
+            "archive": archive.manifest.created_at if archive else None,
             "drill": self.drill.drilled_at if self.drill else None,
         }
 
@@ -279,7 +285,7 @@ class DatabaseHealth:
         dates = [*self._stated_dates()]
         # Manifests do not say of which origin a snapshot is.
         if self.evidence.limits.origin is None:
-            dates += [each.created_at for each, _ in self.archives]
+            dates += [each.manifest.created_at for each in self.archives]
         times = [parse_rfc3339(each) for each in dates if each]
         return [*filter(None, listed), *times]
 
@@ -399,10 +405,10 @@ class Evidence:
     """What states hold of resources."""
 
     @cached_property
-    def archives(self) -> Sequence[tuple[Manifest, str]]:
-        """The good archives, each with its URI."""
+    def archives(self) -> Sequence[GoodArchive]:
+        """The good archives."""
         return [
-            (each.manifest, each.uri)
+            GoodArchive(each.manifest, each.uri)
             for each in self.shelf
             if each.manifest and each.is_good
         ]
@@ -423,7 +429,7 @@ class Evidence:
     @property
     def databases(self) -> set[str]:
         """All databases that archives, the ledger and states are about."""
-        records: list[Any] = [manifest for manifest, _ in self.archives]
+        records: list[Any] = [each.manifest for each in self.archives]
         records += self.history
         records += [record for _, record in self.stated]
         ids = {getattr(each, "database_id", None) for each in records}
@@ -457,9 +463,9 @@ class Evidence:
             listed=listed,
             snapshot=await newest(session, database_id, listed, may_be_empty=False),
             archives=[
-                (manifest, uri)
-                for manifest, uri in self.archives
-                if manifest.database_id == database_id
+                each
+                for each in self.archives
+                if each.manifest.database_id == database_id
             ],
             history=own(self.history),
             attempts=own(self.attempts),

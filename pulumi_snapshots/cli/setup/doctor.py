@@ -73,7 +73,8 @@ from pulumi_snapshots.storage.buckets import MACHINE, NAMES, NoCredentials, acce
 from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
 
 State = Literal["ok", "note", "problem", "unknown"]
-Told = tuple[State, str] | tuple[State, str, str]  # of a finding, all but its check
+# a finding without the name of its check
+Judgement = tuple[State, str] | tuple[State, str, str]
 
 
 class Finding(NamedTuple):
@@ -123,7 +124,7 @@ async def doctor(
     stack: str | None,
     forget_block: bool,
     two_machines: bool,
-) -> bool:
+) -> None:
     """Find what would stop the next snapshot.
 
     Checks key, scopes, plan, quota, clock, listing, ledger, what is under way and what is
@@ -160,9 +161,7 @@ async def doctor(
             kinds = {PulumiTrouble: "stack", MissingKey: "key"}
             check = kinds.get(type(error), "settings")
             findings = [Finding(check, "problem", words.report(error))]
-    return _show(
-        invocation, [*_misspelt(invocation.environment), *findings, *installed]
-    )
+    _show(invocation, [*_misspelt(invocation.environment), *findings, *installed])
 
 
 def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -176,15 +175,15 @@ def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("variable", "note", found, advice)
 
 
-def _show(invocation: Invocation, findings: Sequence[Finding]) -> bool:
-    """Show what was found; returns whether anything is a problem."""
+def _show(invocation: Invocation, findings: Sequence[Finding]) -> None:
+    """Show what was found; the command has failed if anything is a problem."""
     problems = [each.check for each in findings if each.state == "problem"]
     rows = [
         (MARKS[each.state], each.check, f"{each.found}\n{each.advice}".strip())
         for each in findings
     ]
     invocation.result([each._asdict() for each in findings], rows, *problems)
-    return bool(problems)
+    invocation.has_failed = bool(problems)
 
 
 @dataclass
@@ -197,7 +196,9 @@ class ServiceChecks:
     account: Account | None = None
     listing: Listing | None = None
 
-    async def checked(self, check: str, look: Callable[[], Awaitable[Told]]) -> Finding:
+    async def checked(
+        self, check: str, look: Callable[[], Awaitable[Judgement]]
+    ) -> Finding:
         """Run one check; an error is a problem.
 
         Args:
@@ -267,7 +268,7 @@ class ServiceChecks:
             )
         return Finding(check, "problem", self.words.report(error), advice)
 
-    async def forget_block(self) -> Told:
+    async def forget_block(self) -> Judgement:
         """Let runs forget a block that they remember.
 
         Returns:
@@ -278,7 +279,7 @@ class ServiceChecks:
             return "ok", "no run knows of one"
         return "ok", f"forgotten: it was noted until {to_the_second(until)}"
 
-    async def _outage(self) -> Told:
+    async def _outage(self) -> Judgement:
         word, words = await self.session.client.health()
         if word == DEGRADED:
             found = f"the service itself reports one ({words})"
@@ -287,7 +288,7 @@ class ServiceChecks:
             return "ok", "the service reports none"
         return "unknown", words or "the service does not say"
 
-    async def _snapshots(self) -> Told:
+    async def _snapshots(self) -> Judgement:
         listings = self.session.listings
         now = self.session.clock.monotonic()
         self.listing = await listings.account_listing(now, patience=ONCE)
@@ -305,7 +306,7 @@ class ServiceChecks:
         advice = "Nothing to do: polling each database by itself takes more requests."
         return "note", found, advice
 
-    async def _writing(self) -> Told:
+    async def _writing(self) -> Judgement:
         lacks = "Without this scope, a create or restore starts nothing and says so."
         return (
             "unknown",
@@ -313,7 +314,7 @@ class ServiceChecks:
             lacks,
         )
 
-    async def _databases(self) -> Told:
+    async def _databases(self) -> Judgement:
         entries = self.listing.entries if self.listing else ()
         ids = [each.id for each in self.account.databases] if self.account else []
         ids += [each.database for each in entries if each.database]
@@ -332,7 +333,7 @@ class ServiceChecks:
             return "unknown", f"{error}"
         return "ok", "databases can be read"
 
-    async def _plan(self) -> Told:
+    async def _plan(self) -> Judgement:
         if self.account is None or self.account.plan_memory is None:
             return "unknown", "the service did not say"
         name = f"{self.account.plan}, " if self.account.plan else ""
@@ -346,7 +347,7 @@ class ServiceChecks:
             return "note", f"{found}: {KEPT_AFTER_PLAN}", f"{ARCHIVES_STAY}."
         return "ok", found
 
-    async def _quota(self) -> Told:
+    async def _quota(self) -> Judgement:
         """Count what is left of the plan's snapshots."""
         memory = self.account.plan_memory if self.account else None
         if memory is None or self.listing is None:
@@ -361,7 +362,7 @@ class ServiceChecks:
         advice = f"{frees}; a larger plan allows more, and reuse_within saves some."
         return "problem", text, advice
 
-    async def _clock(self) -> Told:
+    async def _clock(self) -> Judgement:
         offset = self.session.service_clock.offset
         if offset is None:
             return "unknown", "the service has not shown its time"
@@ -374,7 +375,7 @@ class ServiceChecks:
         )
         return "note", f"this machine's is {away} the service's", advice
 
-    async def _page(self) -> Told:
+    async def _page(self) -> Judgement:
         if self.listing is None:
             return "unknown", "it could not be read"
         oldest = spoken(SERVICE_CACHE)
@@ -383,7 +384,7 @@ class ServiceChecks:
             f"at most {oldest} old: the service may serve the same page for that long",
         )
 
-    async def _ledger(self) -> Told:
+    async def _ledger(self) -> Judgement:
         """Check that the place of the ledger allows all that a create does there.
 
         Nothing is sent otherwise.
@@ -411,7 +412,7 @@ class ServiceChecks:
                 return "note", f"{found}; the bucket cannot be listed", advice
         return "ok", found, UNSHARED
 
-    async def _runs(self) -> Told:
+    async def _runs(self) -> Judgement:
         """Whether anything is under way, or was begun and has no known end."""
         try:
             attempts = await under_way(self.session)
@@ -428,7 +429,7 @@ class ServiceChecks:
         )
         return state, f"{len(attempts)} under way or without a known end", shows
 
-    async def rehearse(self) -> Told:
+    async def rehearse(self) -> Judgement:
         """Rehearse a run that is killed after its request.
 
         A second machine takes it over, and a third one, of another resource, waits.
@@ -489,7 +490,7 @@ def look_at_installation(environment: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def _engine(environment: Mapping[str, str]) -> Told:
+def _engine(environment: Mapping[str, str]) -> Judgement:
     if shutil.which("pulumi", path=environment.get("PATH", "")) is None:
         advice = (
             "Install the Pulumi CLI to run programs. These commands do not need it."
@@ -510,7 +511,7 @@ def _engine(environment: Mapping[str, str]) -> Told:
     return "ok", f"pulumi {answer}"
 
 
-def _plugin(environment: Mapping[str, str]) -> Told:
+def _plugin(environment: Mapping[str, str]) -> Judgement:
     usual = home_directory(environment) / ".pulumi"
     home = Path(environment.get("PULUMI_HOME") or usual)
     folders = filter(Path.is_dir, home.glob(f"plugins/resource-{PACKAGE}-v*"))
@@ -532,7 +533,7 @@ def _plugin(environment: Mapping[str, str]) -> Told:
 def _buckets(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Which credentials an archive to each store would use.
 
-    Those of a store that is not used are no problem.
+    Missing credentials are no problem, since the store may not be used.
     """
     if find_spec(LIBRARY) is None:
         found = f"{LIBRARY} is not installed"

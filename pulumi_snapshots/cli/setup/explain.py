@@ -31,26 +31,32 @@ from pulumi_snapshots.errors.pages import EXPLAIN
     flag_option("--last", "Show and explain the last error of this machine."),
     has_result=False,
 )
-async def explain(invocation: Invocation, name: str | None, *, last: bool) -> bool:
+async def explain(invocation: Invocation, name: str | None, *, last: bool) -> None:
     """Explain an error, or list all errors.
 
     Says what happened, what was done, and what to do. ERROR is a name such as `key-refused`, or a
     code or status of the service such as KEEP_CALM or 429.
     """
     if last:
-        return _explain_last(invocation)
-    if name is None:
+        _explain_last(invocation)
+    elif name is None:
         _list_all(invocation)
-        return False
+    else:
+        _explain(invocation, name)
+
+
+def _explain(invocation: Invocation, name: str) -> None:
+    """Show the page of an error, or list the errors that a code or a status can mean."""
     related = pages_about(name)
-    page = page_text(name) or (page_text(related[0]) if len(related) == 1 else None)
+    page = page_text(name)
+    if page is None and len(related) == 1:
+        page = page_text(related[0])
     if page is not None:
         invocation.show(markdown(page, invocation.out))
     elif related:
         _list(invocation, related)
     else:
         invocation.wrong(f"no error has the name {name}. `{EXPLAIN}` lists them.")
-    return False
 
 
 def _list(invocation: Invocation, names: Sequence[str]) -> None:
@@ -68,12 +74,13 @@ def _list_all(invocation: Invocation) -> None:
     invocation.say(f"hint: `{EXPLAIN} key-refused` shows one of them.")
 
 
-def _explain_last(invocation: Invocation) -> bool:
-    """Show and explain this machine's last error; returns whether there is none."""
+def _explain_last(invocation: Invocation) -> None:
+    """Show and explain this machine's last error; without one the command has failed."""
     last = last_error(invocation.environment)
     if last is None:
         invocation.say("this machine remembers no error")
-        return True
+        invocation.has_failed = True
+        return
     text, at = last
     shown = f"{zoned(at, invocation.zone)}\n{text}\n"
     name = re.search(rf"{EXPLAIN} ([\w-]+)", text)
@@ -81,4 +88,3 @@ def _explain_last(invocation: Invocation) -> bool:
     if page is not None:
         shown += f"\n{markdown(page, invocation.out)}"
     invocation.show(shown)
-    return False

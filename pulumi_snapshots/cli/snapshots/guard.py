@@ -89,7 +89,7 @@ async def guard_command(
     yes: bool,
     keep_key: bool,
     **typed: Any,
-) -> bool:
+) -> None:
     """Take a snapshot, then run a command, such as a migration.
 
     Takes a snapshot of each DATABASE, or uses a snapshot that was taken at most --reuse-within ago
@@ -111,11 +111,10 @@ async def guard_command(
         guarding = _Guarding(invocation, session, words)
         with invocation.working(session):
             await guarding.take_snapshots(wanted)
-        failed = await guarding.run(keep_key=keep_key)
-    if failed and restore_on_failure:
+        invocation.has_failed = await guarding.run(keep_key=keep_key)
+    if invocation.has_failed and restore_on_failure:
         for each in guarding.snapshots:
             await _restore(invocation, each)
-    return failed
 
 
 def _checked_words(invocation: Invocation) -> list[str]:

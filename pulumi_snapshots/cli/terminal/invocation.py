@@ -123,6 +123,9 @@ class Invocation:
     context: click.Context | None = None
     # the URL of the monitor that hears how the command goes
     notifies: str | None = None
+    # whether the command has failed in a way that its result shows
+    has_failed: bool = False
+    # why the command has failed, as standard error shows it
     failures: list[str] = field(default_factory=list)
     # how to go back, of which the monitor hears too
     ways_back: list[str] = field(default_factory=list)

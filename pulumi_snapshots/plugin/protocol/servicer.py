@@ -123,8 +123,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         self._callbacks = callbacks
         self.stop = shared.stop
         self._guards: list[Any] = []
-        # Those of snapshots whose ids do not name them: one that was resumed keeps its id until a
-        # refresh.
+        # The versions of Snapshots by their provisional ids, which name no version: a Snapshot that
+        # was resumed keeps such an id until a refresh.
         self._versions: dict[str, Any] = {}
         self._config: dict[str, Any] = {}
         self._engine_can = False
