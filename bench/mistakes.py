@@ -787,7 +787,7 @@ MISTAKES = (
     ),
     (
         "service",
-        "left = OwnRequest(self._leaves_at(request.lane, traffic), limits)",
+        "left = OwnRequest(self._leaves_at(request, traffic), limits)",
         "left = OwnRequest(sent.at, limits)",
     ),
     # What a Snapshot and a guard of one run share, and who has to take another one.
@@ -882,7 +882,7 @@ MISTAKES = (
     ("service", "2 * recent if recent > 1 else 0, waiting", "2 * recent if recent > 1 else 0"),
     ("service", "self.budget * RESERVED_NINTHS // 9,", ""),
     ("service", "self.budget * RESERVED_BY_ALL_NINTHS // 9 - by_others,", ""),
-    ("service", "opens = max(self.now, then.free_at(starts=False))", "opens = self.now"),
+    ("service", "opens = max(self.now, then.reads_free_at)", "opens = self.now"),
     (
         "service",
         "closes = max(opens, usual) + min(pace, LONGEST_SLACK)",
@@ -955,7 +955,7 @@ MISTAKES = (
         "return max(abs((now.wall - stamp.wall).total_seconds()), now.boot - stamp.boot)",
         "return now.boot - stamp.boot",
     ),
-    ("service", 'None if "age" in answer.headers else http_date', "http_date"),
+    ("service", 'if "age" in answer.headers:', "if False:"),
     ("service", "        error.sent_within = answer.sent_within\n", ""),
     # Around a request.
     ("run", "if self.wish.began_with is None:", "if False:"),
@@ -2931,7 +2931,11 @@ MISTAKES = (
         "explanation",
     ),
     ("service", "if isinstance(error, ActionFailed):\n        return True", "pass"),
-    ("service", 'explanation = Message("{it} until {until}", it=explanation, until=until)', "pass"),
+    (
+        "service",
+        "explanation = Message(template, explanation=explanation, until=until)",
+        "pass",
+    ),
     # What is refused, waited for or left alone where people type, and beside a guard.
     (
         "archive",

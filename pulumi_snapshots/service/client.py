@@ -77,13 +77,13 @@ _CERTAINLY_NOT_SENT = (
 )
 GET_PAUSE_LIMIT = 30.0
 """Seconds of a `Retry-After` that a read honours: a refresh must end within 2 minutes."""
-SHOWN = 100
-"""The most characters shown of a code, of which the longest known has 29, and of what the service
-says of itself."""
+CODE_LIMIT = 100
+"""The most characters that errors show of a code, and of the service's health. The longest known
+code has 29."""
 ONLINE = "online"
 DEGRADED = "degraded"
-HEALTH_RENEWED = 300.0  # seconds after which the service renews what it says of itself
-HEALTH_WITHIN = 3.0  # seconds that an error waits for that
+HEALTH_RENEWED = 300.0  # seconds after which the service renews its health
+HEALTH_WITHIN = 3.0  # seconds that an error waits for the service's health
 LONGEST_POST = CONNECT_TIMEOUT + POST_READ_TIMEOUT + WHOLE_ANSWER_EXTRA + HEALTH_WITHIN
 """Seconds after which a POST of a living process has its answer, or has lost it for good."""
 Leaving = Callable[[], Awaitable[None]]
@@ -92,7 +92,7 @@ Leaving = Callable[[], Awaitable[None]]
 An error that it raises keeps the request back.
 """
 CERTIFICATES = "SSL_CERT_FILE", "SSL_CERT_DIR"
-"""What names other certificates than httpx's own."""
+"""The variables that name other certificates than httpx's own."""
 
 
 class Patience(NamedTuple):
@@ -127,8 +127,7 @@ def tls(*_named: str | None, trust_env: bool) -> ssl.SSLContext:
     Reading them takes longer than anything else that a client does, and blocks everything else.
 
     Args:
-        _named: The environment's variables for certificates: after a change of them others are
-            read.
+        _named: The values of the variables for certificates: other values read other certificates.
         trust_env: Whether the environment can name certificates.
     """
     return httpx.create_ssl_context(trust_env=trust_env)
@@ -200,7 +199,7 @@ def one_line(text: object) -> str:
 
 
 def http_date(text: str | None) -> datetime | None:
-    """Return the time of an HTTP date; None if the text is not a number.
+    """Return the time of an HTTP date; None if the text is no date.
 
     Args:
         text: The header; None without it.
@@ -303,18 +302,19 @@ class Client:
         await self._client.aclose()
 
     async def health(self) -> tuple[str, str]:
-        """Return what the service says of itself, asked at most every 5 minutes.
+        """Return the service's health by its own word, asked at most every 5 minutes.
 
         Returns:
-            `online`, `degraded` or `unknown`, and that with its message; empty if it does not say.
+            `online`, `degraded` or `unknown`, and the same word with the service's message; both
+            are empty if the service does not answer.
         """
         async with self._asking_health:
             if self._clock.monotonic() - self._asked_health_at >= HEALTH_RENEWED:
-                self._health = await self._asked_health()
+                self._health = await self._ask_health()
                 self._asked_health_at = self._clock.monotonic()
             return self._health
 
-    async def _asked_health(self) -> tuple[str, str]:
+    async def _ask_health(self) -> tuple[str, str]:
         """Ask the service for its health, by a route that needs no key and has no envelope."""
         with suppress(*NO_ANSWER), anyio.fail_after(HEALTH_WITHIN):
             http = open_client(self.api_url, self.http, {"Accept": "application/json"})
@@ -325,8 +325,8 @@ class Client:
                 content = await read_whole(answer)
             if answer.status_code == httpx.codes.OK:
                 health = TypeAdapter(dict[str, Any]).validate_json(content)
-                word = one_line(health.get("status") or "")[:SHOWN]
-                message = one_line(health.get("message") or "")[:SHOWN]
+                word = one_line(health.get("status") or "")[:CODE_LIMIT]
+                message = one_line(health.get("message") or "")[:CODE_LIMIT]
                 return word, f"{word}: {message}".removesuffix(": ")
         return "", ""
 
@@ -350,15 +350,11 @@ class Client:
             SquareCloudError: See the class; `sent_within` is that of the answer, if there was one.
         """
         answer = await self._post(database_id, "snapshots", None, leaving)
-        if answer.continues:
-            return PostAnswer(
-                continues=True, finished=None, sent_within=answer.sent_within
-            )
-        content = answer.response if isinstance(answer.response, dict) else {}
-        finished = Finished.model_validate(content)
-        return PostAnswer(
-            continues=False, finished=finished, sent_within=answer.sent_within
-        )
+        finished = None
+        if not answer.continues:
+            content = answer.response if isinstance(answer.response, dict) else {}
+            finished = Finished.model_validate(content)
+        return PostAnswer(answer.continues, finished, answer.sent_within)
 
     async def restore_snapshot(
         self,
@@ -384,9 +380,7 @@ class Client:
         """
         body = {"snapshotId": name, "versionId": version_id}
         answer = await self._post(database_id, "snapshots/restore", body, leaving)
-        return PostAnswer(
-            answer.continues, finished=None, sent_within=answer.sent_within
-        )
+        return PostAnswer(answer.continues, None, answer.sent_within)
 
     async def restore_status(
         self, database_id: str, *, patience: Patience = PATIENT
@@ -402,8 +396,9 @@ class Client:
             the route is not public, and a route without a scope needs a key for everything.
         """
         path = _path(database_id, "snapshots/restore")
+        read = _from_response(RestoreStatus.model_validate)
         try:
-            return await self._get(path, _of(RestoreStatus.model_validate), patience)
+            return await self._get(path, read, patience)
         except SquareCloudError as error:
             if isinstance(error, NotAllowed) or (
                 error.status in {404, 405} and is_new(error)
@@ -423,11 +418,8 @@ class Client:
         Returns:
             The listing.
         """
-        return await self._get(
-            _path(database_id, "snapshots"),
-            partial(self._listing, is_own=True),
-            patience,
-        )
+        path = _path(database_id, "snapshots")
+        return await self._get(path, partial(self._listing, is_own=True), patience)
 
     async def list_account(self, *, patience: Patience = PATIENT) -> Listing:
         """List the snapshots of the whole account, whose pages are cached separately.
@@ -438,13 +430,9 @@ class Client:
         Returns:
             The listing.
         """
+        read = partial(self._listing, is_own=False)
         path = "users/snapshots?scope=databases"
-        return await self._get(
-            path,
-            partial(self._listing, is_own=False),
-            patience,
-            ACCOUNT_LANE,
-        )
+        return await self._get(path, read, patience, ACCOUNT_LANE)
 
     def _listing(self, answer: Answer, *, is_own: bool) -> Listing:
         return Listing(
@@ -463,7 +451,8 @@ class Client:
         Returns:
             The account.
         """
-        return await self._get("users/me", _of(Account.model_validate), patience)
+        read = _from_response(Account.model_validate)
+        return await self._get("users/me", read, patience)
 
     async def database(
         self, database_id: str, *, patience: Patience = PATIENT
@@ -477,9 +466,8 @@ class Client:
         Returns:
             The configuration.
         """
-        return await self._get(
-            _path(database_id), _of(AccountDatabase.model_validate), patience
-        )
+        read = _from_response(AccountDatabase.model_validate)
+        return await self._get(_path(database_id), read, patience)
 
     async def database_status(
         self, database_id: str, *, patience: Patience = PATIENT
@@ -493,11 +481,8 @@ class Client:
         Returns:
             The status.
         """
-        return await self._get(
-            _path(database_id, "status"),
-            _of(DatabaseStatus.model_validate),
-            patience,
-        )
+        read = _from_response(DatabaseStatus.model_validate)
+        return await self._get(_path(database_id, "status"), read, patience)
 
     async def database_certificate(
         self, database_id: str, *, patience: Patience = PATIENT
@@ -512,12 +497,13 @@ class Client:
             The PEM, with private key and certificate.
         """
         path = _path(database_id, "credentials/certificate")
-        return await self._get(path, _of(read_certificate), patience, CREDENTIALS)
+        read = _from_response(read_certificate)
+        return await self._get(path, read, patience, CREDENTIALS)
 
     async def database_statuses(
         self, *, patience: Patience = PATIENT
     ) -> dict[str, bool] | None:
-        """Get whether each database of the account is running, by its id.
+        """Get whether each database of the account is running.
 
         Args:
             patience: How long the request is repeated.
@@ -526,9 +512,8 @@ class Client:
             Whether each database is running, by its id; None if the service has no such route.
         """
         try:
-            statuses = await self._get(
-                "databases/status", _of(STATUSES.validate_python), patience
-            )
+            read = _from_response(STATUSES.validate_python)
+            statuses = await self._get("databases/status", read, patience)
         except SquareCloudError as error:
             # A service without the route takes `status` for the id of a database.
             if error.status in {400, 404, 405}:
@@ -539,11 +524,12 @@ class Client:
     async def _post(
         self,
         database_id: str,
-        what: str,
+        route: str,
         body: object,
         leaving: Leaving | None,
     ) -> Answer:
-        path = _path(database_id, what)
+        """Send a POST, once."""
+        path = _path(database_id, route)
         try:
             return await self.send(
                 "POST", path, POST_READ_TIMEOUT, body=body, leaving=leaving
@@ -558,8 +544,8 @@ class Client:
         if word == DEGRADED:
             error.describe(
                 Message(
-                    "{it}; the service itself reports an outage ({outage})",
-                    it=error.explanation,
+                    "{explanation}; the service itself reports an outage ({outage})",
+                    explanation=error.explanation,
                     outage=outage,
                 )
             )
@@ -575,7 +561,7 @@ class Client:
         request = f"GET /{path.partition('?')[0]}"
         for back_off in (*patience.back_off, None):
             try:
-                return await self._got(request, path, read, patience, lane)
+                return await self._get_once(request, path, read, patience, lane)
             except SquareCloudError as error:
                 if back_off is None or not error.passing or isinstance(error, Blocked):
                     if isinstance(error, OUT_OF_ORDER):
@@ -585,7 +571,7 @@ class Client:
             await self._clock.sleep(max(back_off, asked))
         raise AssertionError  # the last try returns or raises
 
-    async def _got(
+    async def _get_once(
         self,
         request: str,
         path: str,
@@ -636,7 +622,7 @@ class Client:
         bare = f"/{path.partition('?')[0]}"
         request = f"{method} {bare}"
         sent_at = self._clock.monotonic()
-        sent = self._clock.utc()  # which counts while the machine sleeps
+        sent = self._clock.utc()  # this clock counts while the machine sleeps
         # Whether each event of httpx was about the connection: if all were, the request certainly
         # has not left. A transport that tells nothing proves nothing.
         events: set[bool] = set()
@@ -665,10 +651,11 @@ class Client:
                 raise cancelled from NotSent(request)
             raise
         except NO_ANSWER as error:
-            # Beside the errors that certainly come before it leaves, the request may have arrived:
-            # they happen while it is written, or while its answer is awaited or read. OSError
-            # includes the TimeoutError of the whole answer, also after this process was stopped
-            # while it connected, and TLS records that break after the handshake.
+            # Except for errors that certainly come before the request leaves, the request may
+            # have arrived: errors also happen while it is written, or while its answer is
+            # awaited or read. OSError includes the TimeoutError of the whole answer, also after
+            # this process was stopped while it connected, and TLS records that break after the
+            # handshake.
             never_left = events == {True} or isinstance(error, _CERTAINLY_NOT_SENT)
             kind = NotSent if never_left else AnswerLost
             trace_request(request, kind.unanswered, self._clock.monotonic() - sent_at)
@@ -686,22 +673,24 @@ class Client:
         trace_request(request, answer.status, self._clock.monotonic() - sent_at)
         if self.on_answer is not None:
             self.on_answer(answer)
-        return self._understood(answer, sent, received)
+        return self._accepted(answer, sent, received)
 
-    def _understood(self, answer: Answer, sent: datetime, received: datetime) -> Answer:
-        """Return the answer, or raise its error; times are by this machine's clock.
+    def _accepted(self, answer: Answer, sent: datetime, received: datetime) -> Answer:
+        """Return an answer that is a success, or raise its error.
+
+        Both times are by this machine's clock.
 
         Where a 202 is handled: here the answer `continues`. `Operation.send` enters that in the
         ledger, and `SnapshotOperation` and `RestoreOperation` wait for the end.
         """
         envelope: _Envelope | None = None
-        # pydantic's own parser takes no text that was cut amid a character
+        # pydantic's own parser refuses a text that was cut within a character.
         with suppress(ValueError, RecursionError):
             envelope = _Envelope.model_validate(json.loads(answer.content))
         code = envelope.code if envelope else None
         if envelope:
             # Without an envelope the answer may come from a proxy, with the proxy's clock.
-            answer.sent_within = self._observed(answer, sent, received)
+            answer.sent_within = self._observe_time(answer, sent, received)
         answer.continues = answer.status == httpx.codes.ACCEPTED or code in PROCESSING
         is_content = answer.continues or (
             envelope is not None and envelope.status == "success"
@@ -723,7 +712,7 @@ class Client:
         error = error_for(
             f"{answer.method} {answer.path}",
             answer.status,
-            code=self._safe(code)[:SHOWN] if code else None,
+            code=self._safe(code)[:CODE_LIMIT] if code else None,
             message=self._safe(message) if message else "",
             readable=envelope is not None,
             retry_after=_retry_after(answer.headers.get("retry-after", "")),
@@ -732,14 +721,15 @@ class Client:
         error.sent_within = answer.sent_within
         return error
 
-    def _observed(
+    def _observe_time(
         self, answer: Answer, sent: datetime, received: datetime
     ) -> TimeSpan | None:
         """Learn the service's time from an answer; return when its request was sent."""
-        # A page with an age is from a cache, with the time when the cache got it.
-        date = (
-            None if "age" in answer.headers else http_date(answer.headers.get("date"))
-        )
+        date = http_date(answer.headers.get("date"))
+        if "age" in answer.headers:
+            date = (
+                None  # the answer is from a cache, with the time when the cache got it
+            )
         return self.service_clock.observe(date, sent, received)
 
     def _safe(self, text: object) -> str:
@@ -751,7 +741,7 @@ def _retry_after(text: str) -> float | None:
     """Return the seconds in `Retry-After`.
 
     Returns:
-        None if there are none, or zero: to try again at once is never the answer to a refusal.
+        None without a header, or if it says zero: a refused request is never sent again at once.
     """
     try:
         seconds = float(text)
@@ -760,7 +750,8 @@ def _retry_after(text: str) -> float | None:
     return min(seconds, RETRY_AFTER_LIMIT) if 0 < seconds < math.inf else None
 
 
-def _of(read: Callable[[Any], T]) -> Callable[[Answer], T]:
+def _from_response(read: Callable[[Any], T]) -> Callable[[Answer], T]:
+    """Read the envelope's response in place of the whole answer."""
     return lambda answer: read(answer.response)
 
 

@@ -38,20 +38,24 @@ _SCOPES = {
 
 
 class SquareCloudError(ProviderError):
-    """The service refused `request`, which is method and path, without host or query.
+    """The service refused a request, or did not answer.
 
-    `status` and `code` are the answer's, if there was one and it held them; `message` are
-    the service's own words, shortened; `retry_after` the seconds that the service asked to wait;
-    `unsent` says that this request was kept back because of the answer to another.
+    Attributes:
+        request: Method and path, without host or query.
+        status: The answer's status; None without an answer.
+        code: The service's code in the answer; None without a code.
+        message: The service's own words, shortened.
+        retry_after: The seconds that the service asked to wait; None if it did not ask.
+        unsent: Whether the request was kept back because of the answer to another one.
     """
 
     meaning: ClassVar[str]
-    effect: ClassVar[str] = ""  # what was done, if anything was
+    effect: ClassVar[str] = ""  # what was done; empty for nothing
     # what the exchange shows in place of an answer
     unanswered: ClassVar[str] = "no answer"
     # seconds after which the request may succeed, if the service does not say; 0 if no time helps
     wait: ClassVar[float] = 0.0
-    is_block: ClassVar[bool] = False  # whether that holds up requests of all kinds
+    is_block: ClassVar[bool] = False  # whether requests of all kinds wait as long
     steps: ClassVar[tuple[HintKind | Hint, ...]] = ()
     # whether a request that changes something may still have been carried out
     ambiguous: ClassVar[bool] = False
@@ -75,7 +79,7 @@ class SquareCloudError(ProviderError):
         cls.meaning = first[:1].lower() + first[1:]
         for name, value in attributes.items():
             setattr(cls, name, value)
-        KNOWN_CODES.update(dict.fromkeys(codes, _Known(cls)))
+        KNOWN_CODES.update(dict.fromkeys(codes, _CodeMeaning(cls)))
 
     def __init__(  # noqa: PLR0913  an answer has this many parts
         self,
@@ -109,16 +113,17 @@ class SquareCloudError(ProviderError):
         self.message = message[:QUOTE_LIMIT]
         self.retry_after = retry_after
         self.unsent = unsent
-        known = _known(code, type(self))
+        known = _code_meaning(code, type(self))
         explanation: AnyMessage = meaning or known.meaning_for(request) or self.meaning
         steps = tuple(then) or known.steps or self.steps
         until = self._over_at(now or system_utc())
         if until is not None:
             steps = (Hint(HintKind.RUN_AGAIN_AFTER, time=until), *steps)
             if self.is_block:
-                explanation = Message("{it} until {until}", it=explanation, until=until)
+                template = "{explanation} until {until}"
+                explanation = Message(template, explanation=explanation, until=until)
         super().__init__(explanation, self.effect, steps)
-        # `copy` makes an error of these, and then gives it the attributes
+        # `copy` calls the class with these, and then copies the attributes.
         self.args = (request,)
         self.describe(explanation)
         self.exchange = self._exchange()
@@ -133,9 +138,9 @@ class SquareCloudError(ProviderError):
 
     def _exchange(self) -> str:
         """The request and its answer on one line."""
-        because = (
-            "not sent, since another request was answered with " if self.unsent else ""
-        )
+        because = ""
+        if self.unsent:
+            because = "not sent, since another request was answered with "
         quoted = f' ("{self.message}")' if self.message else ""
         return f"{self.request}: {because}{self.answer or self.unanswered}{quoted}"
 
@@ -174,7 +179,7 @@ class SquareCloudError(ProviderError):
         return error
 
 
-class _Known(NamedTuple):
+class _CodeMeaning(NamedTuple):
     """What a code of the service means.
 
     The meaning may hold `{scope}`, the scope that the request needs.
@@ -192,7 +197,7 @@ class _Known(NamedTuple):
         return self.meaning.format(scope=scope)
 
 
-KNOWN_CODES = dict[str, _Known]()
+KNOWN_CODES = dict[str, _CodeMeaning]()
 """What each code of the service means."""
 NO_ROUTE = "ROUTE_NOT_FOUND"
 """The code of an answer to an unknown path; a service without one route can have others."""
@@ -200,8 +205,8 @@ BLOCK_CODE = "RATE_LIMITED"
 """What the service calls a block; runs tell each other of a block, but not its code."""
 
 
-# The first line of each docstring is what the error says; those with `codes` are what these codes
-# of the service mean.
+# The first line of each docstring is the text of the error. `codes` are the service's codes that
+# mean the error.
 class KeyRefused(
     SquareCloudError,
     steps=(HintKind.SET_KEY,),
@@ -273,7 +278,7 @@ class RestoreFailed(
         Returns:
             The error.
         """
-        known = KNOWN_CODES.get(code, _Known(cls, steps=(HintKind.ASK_SUPPORT,)))
+        known = KNOWN_CODES.get(code, _CodeMeaning(cls, steps=(HintKind.ASK_SUPPORT,)))
         steps: list[HintKind | Hint] = [
             HintKind.RESTORE_BY_TRIGGERS,
             HintKind.CHECK_DATA,
@@ -486,62 +491,62 @@ class Redirected(SquareCloudError, steps=(HintKind.CHECK_ADDRESS,)):
 
 
 KNOWN_CODES |= {
-    "MISSING_SCOPE": _Known(
+    "MISSING_SCOPE": _CodeMeaning(
         NotAllowed, "the API key lacks the scope {scope}", (HintKind.USE_SCOPES,)
     ),
-    "RESOURCE_NOT_ALLOWED": _Known(
+    "RESOURCE_NOT_ALLOWED": _CodeMeaning(
         NotAllowed,
         "the API key is limited to other resources",
         (HintKind.USE_KEY_OF_DATABASE,),
     ),
     # None of these says what was carried out until then, whatever its status.
-    "DATABASE_UNAVAILABLE": _Known(
+    "DATABASE_UNAVAILABLE": _CodeMeaning(
         Unavailable,
         "the service's own database is unavailable at the moment, not yours",
     ),
-    "CLUSTER_TIMEOUT": _Known(
+    "CLUSTER_TIMEOUT": _CodeMeaning(
         Unavailable, "the database's cluster did not answer in time"
     ),
-    "CLUSTER_UNAVAILABLE": _Known(
+    "CLUSTER_UNAVAILABLE": _CodeMeaning(
         Unavailable, "the database's cluster is not available"
     ),
-    "REQUEST_ABORTED": _Known(Unavailable, "the service gave up on the request"),
-    "EMPTY_RESPONSE": _Known(
+    "REQUEST_ABORTED": _CodeMeaning(Unavailable, "the service gave up on the request"),
+    "EMPTY_RESPONSE": _CodeMeaning(
         Unavailable, "the database's cluster answered with nothing"
     ),
-    "VALIDATION_TIMEOUT": _Known(
+    "VALIDATION_TIMEOUT": _CodeMeaning(
         Unavailable, "the service's check of the request took too long"
     ),
-    "SNAPSHOT_CORRUPT": _Known(
+    "SNAPSHOT_CORRUPT": _CodeMeaning(
         RestoreFailed,
         "the snapshot is damaged",
         (Hint(HintKind.RESTORE_ANOTHER, database="DATABASE"),),
     ),
-    "RESTORE_INTERRUPTED": _Known(
+    "RESTORE_INTERRUPTED": _CodeMeaning(
         RestoreFailed, "the service's node restarted before it was over"
     ),
-    "DATABASE_NOT_RUNNING": _Known(
+    "DATABASE_NOT_RUNNING": _CodeMeaning(
         RequestRefused,
         "the database is not running",
         (HintKind.CHECK_HEALTH, HintKind.RUN_AGAIN),
     ),
-    "SNAPSHOT_NOT_FOUND": _Known(
+    "SNAPSHOT_NOT_FOUND": _CodeMeaning(
         RequestRefused, "the service has no such snapshot", (HintKind.CHECK_VERSION_ID,)
     ),
-    "CONTAINER_NOT_FOUND": _Known(
+    "CONTAINER_NOT_FOUND": _CodeMeaning(
         RequestRefused,
         "the database's container was not found",
         (HintKind.CHECK_HEALTH,),
     ),
-    "CLUSTER_MAINTENANCE_TRY_LATER": _Known(
+    "CLUSTER_MAINTENANCE_TRY_LATER": _CodeMeaning(
         RequestRefused, "the cluster is under maintenance", (HintKind.RUN_AGAIN_LATER,)
     ),
-    "SNAPSHOT_DATABASE_MISMATCH": _Known(
+    "SNAPSHOT_DATABASE_MISMATCH": _CodeMeaning(
         RequestRefused,
         "the snapshot is of another database engine",
         (HintKind.USE_SAME_ENGINE,),
     ),
-    "INVALID_VERSION_ID": _Known(
+    "INVALID_VERSION_ID": _CodeMeaning(
         RequestRefused,
         "the service does not accept this version id",
         (HintKind.CHECK_VERSION_ID,),
@@ -549,16 +554,16 @@ KNOWN_CODES |= {
 }
 
 
-_NO_ROUTE = _Known(
+_NO_ROUTE = _CodeMeaning(
     RequestRefused, "the service has nothing at this address", (HintKind.CHECK_PATH,)
 )
 
 
-def _known(code: str | None, kind: type[SquareCloudError]) -> _Known:
+def _code_meaning(code: str | None, kind: type[SquareCloudError]) -> _CodeMeaning:
     """Return what a code means, or else what an error of this kind means without one."""
     if code == NO_ROUTE:
         return _NO_ROUTE
-    return KNOWN_CODES.get(code or "", _Known(kind))
+    return KNOWN_CODES.get(code or "", _CodeMeaning(kind))
 
 
 def is_new(error: SquareCloudError) -> bool:

@@ -2,23 +2,21 @@
 
 from dataclasses import dataclass
 
-SNAPSHOT_PER_ACCOUNT = (
-    5.0  # seconds between two creates of an account, by the reference page
-)
-SNAPSHOT_PER_DATABASE = (
-    180.0  # seconds between two creates of a database, by the reference page
-)
-RESTORE_PER_DATABASE = (
-    120.0  # seconds between two restores of a database, by the OpenAPI document
-)
-# seconds for which one more request blocks this kind alone, by the OpenAPI document
+SNAPSHOT_PER_ACCOUNT = 5.0
+"""Seconds between two creates of an account, by the reference page."""
+SNAPSHOT_PER_DATABASE = 180.0
+"""Seconds between two creates of a database, by the reference page."""
+RESTORE_PER_DATABASE = 120.0
+"""Seconds between two restores of a database, by the OpenAPI document."""
 ACCOUNT_LISTING_BLOCK = 300.0
+"""Seconds for which the account's listings are blocked after one too many, by the OpenAPI document.
+"""
 BUDGET_WINDOW = 60.5
 """Seconds of a minute in which requests are counted, and half a second.
 
 The service is assumed to count by arrival, so half a second is added for network jitter. No
-block is shorter than this, whatever `Retry-After` says: it ends no sooner than the minute that was
-exceeded.
+block is shorter than this, whatever `Retry-After` says: a block ends no sooner than the minute
+whose budget was exceeded.
 """
 
 
@@ -29,8 +27,8 @@ class Lane:
     name: str  # in the ledger, which other processes read
     per_account: float = 0.0  # seconds between two requests of the account
     per_database: float = 0.0  # seconds between two requests of one database
-    # Whether it starts a snapshot or a restore. Such requests go before reads, and are not sent
-    # during a block or an outage.
+    # Whether the request starts a snapshot or a restore. Such requests go before reads, and are not
+    # sent during a block or an outage.
     starts: bool = False
 
 

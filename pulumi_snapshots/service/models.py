@@ -53,7 +53,7 @@ def _address(url: str) -> str:
 def _from_milliseconds(value: object) -> datetime:
     """The time of Unix milliseconds; ValueError if there are none, or of another age."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("no number")  # noqa: TRY004  pydantic takes this one
+        raise ValueError("no number")  # noqa: TRY004  pydantic handles ValueError only
     try:
         return in_utc(datetime.fromtimestamp(value / 1000, UTC))
     except (OverflowError, OSError) as error:
@@ -63,7 +63,7 @@ def _from_milliseconds(value: object) -> datetime:
 T = TypeVar("T")
 Lenient = Annotated[T | None, WrapValidator(_none_if_unfit)]
 Utc = Annotated[datetime, AfterValidator(in_utc)]
-# users read the message; no API key is as short
+# Users read such a word, and no API key is as short.
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 """A number of bytes or of MB. A state keeps no larger number exactly, and one of thousands of
@@ -76,13 +76,11 @@ UnixMilliseconds = Annotated[datetime, PlainValidator(_from_milliseconds)]
 def version_of_url_or_key(address: str | None) -> str | None:
     """The `versionId` in a signed URL or in an entry's `key`, which is a bare query string.
 
-    None if there is none.
+    None if neither holds a version.
     """
-    return (
-        version_of(address if "://" in address else f"?{address.removeprefix('?')}")
-        if address
-        else None
-    )
+    if address and "://" not in address:
+        address = f"?{address.removeprefix('?')}"
+    return version_of(address) if address else None
 
 
 class _Wire(BaseModel):
@@ -98,7 +96,7 @@ class Finished(_Wire):
     version_id: Lenient[str] = None
     # the query string of the signed URL
     key: Lenient[str] = Field(default=None, repr=False, exclude=True)
-    # both open the data to anyone who has them
+    # `key` and `url` open the data to anyone
     url: Lenient[Address] = Field(default=None, repr=False, exclude=True)
 
     @cached_property
@@ -132,9 +130,9 @@ class ListedSnapshot(Finished):
 
         Without a URL, as in old entries, it is the name. None if it is unknown.
         """
-        return (
-            database_of_name(self.name) if self.url is None else database_of(self.url)
-        )
+        if self.url is None:
+            return database_of_name(self.name)
+        return database_of(self.url)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +141,7 @@ class Listing:
 
     # the entries that can be read and have a version
     entries: tuple[ListedSnapshot, ...]
-    # the number of others; if there are any, the listing does not prove that a snapshot is missing
+    # how many entries cannot be read; with any, the listing does not prove that one is missing
     unreadable: int
     sent_at: float  # when it was requested, monotonic seconds
     # the time of the answer; this machine's if the service never sent a time
@@ -218,8 +216,8 @@ class RestoreStatus(_Wire):
 class Account(_Wire):
     """The account, by `/users/me`.
 
-    The plan's memory, in MB, determines the daily quota of snapshots. That `duration` is when the
-    plan ends is inferred from the documented example; what is no time is taken for none.
+    The plan's memory, in MB, determines the daily quota of snapshots. That `duration` is the end of
+    the plan is inferred from the documented example; a value that is no time counts as None.
     """
 
     id: str = Field(min_length=1, validation_alias=AliasPath("user", "id"))
@@ -231,7 +229,7 @@ class Account(_Wire):
         None, validation_alias=AliasPath("user", "plan", "duration")
     )
     databases: list[OnErrorOmit[AccountDatabase]]
-    # the unreadable ones too
+    # all databases, also those that are unreadable
     every: list[Any] = Field(validation_alias="databases", repr=False)
 
     @property
@@ -283,6 +281,6 @@ def read_entries(items: Any) -> tuple[tuple[ListedSnapshot, ...], int]:
     return entries, len(items) - len(entries)
 
 
-# of all databases, without entries that cannot be read
+# the statuses of all databases, without entries that cannot be read
 STATUSES = TypeAdapter(list[OnErrorOmit[_Running]])
 _ENTRIES = TypeAdapter(list[OnErrorOmit[ListedSnapshot]])

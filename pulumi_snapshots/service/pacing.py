@@ -67,13 +67,13 @@ COURTESY = 0.05
 FEW_NINTHS = 1
 """So many ninths of the budget are few requests in a minute: 3 of 27.
 
-So many reads of a process may be sent before the ledger has them, while it has no more reads of any
-run.
+A process may send few reads before the ledger has them, while the ledger has few requests of all
+runs.
 """
 UNSEEN_RUNS = 3
 """Other runs that may be sending few reads unseen.
 
-The budget of reads has room for such runs, until the ledger has had more than few requests for a
+The budget of reads has room for these runs, until the ledger has had more than few requests for a
 minute: then no run sends unseen.
 """
 RESERVED_NINTHS = 2
@@ -179,7 +179,7 @@ class QueuedRequest:
         waits_out_block: Whether a read waits until a block of the account ends.
         enters_later: See `RateLimiter.slot`.
         on_wait: Called with what the request waits for.
-        cooldown_seen: The end of its database's cooldown with which it was decided last.
+        cooldown_seen: The end of its database's cooldown at the last decision on the request.
         woken: Set when the request may be the next one, or must not be sent any more.
     """
 
@@ -264,9 +264,9 @@ class Traffic:
         lane = request.lane
         reserved = [each.opens for each in self.reserved[:1]]
         if lane.starts:
-            free_at = min([self._posts_free_at, *reserved])
+            free_at = min([self.posts_free_at, *reserved])
         else:
-            free_at = reserved[0] if reserved else self._reads_free_at
+            free_at = reserved[0] if reserved else self.reads_free_at
         return max(
             free_at,
             self.spaced_at(lane.name, lane.per_account),
@@ -282,18 +282,6 @@ class Traffic:
             spacing: Its seconds.
         """
         return self._last_by_limit.get(limit, -math.inf) + spacing
-
-    def free_at(self, *, starts: bool) -> float:
-        """Return when the budget of a minute allows one more request.
-
-        While creates and reads wait, each kind leaves the other what that can use, up to half of
-        the budget of any minute.
-
-        Args:
-            starts: Whether the request starts a snapshot or a restore. For such a request, this
-                process gives up the reads that it has reserved.
-        """
-        return self._posts_free_at if starts else self._reads_free_at
 
     def may_go_unentered(self, lane: Lane) -> bool:
         """Return whether the ledger need not have a read before it is sent.
@@ -353,7 +341,7 @@ class Traffic:
         reserved: tuple[ReservedRead, ...] = ()
         for number in range(1, max(most, at_least) + 1):
             then = replace(self, own=own, reserved=reserved)
-            opens = max(self.now, then.free_at(starts=False))
+            opens = max(self.now, then.reads_free_at)
             usual = self.now + number * pace if number <= wanted else opens
             closes = max(opens, usual) + min(pace, LONGEST_SLACK)
             closes = min(closes, self.now + LONGEST_RESERVED)
@@ -406,12 +394,18 @@ class Traffic:
         return {limit: at for at, limits in sorted(self._sent) for limit in limits}
 
     @cached_property
-    def _posts_free_at(self) -> float:
+    def posts_free_at(self) -> float:
+        """When the budget of a minute allows one more create or restore.
+
+        This process gives up its reserved reads for a POST. While POSTs and reads wait, each kind
+        leaves the other as many requests as wait, up to half of the budget of any minute.
+        """
         posts, reads = self._posts_and_reads
         return self._both_free_at(posts, reads, self.waiting_reads)
 
     @cached_property
-    def _reads_free_at(self) -> float:
+    def reads_free_at(self) -> float:
+        """When the budget of a minute allows one more read, see `posts_free_at`."""
         posts, reads = self._posts_and_reads
         reads = [*reads, *(each.closes for each in self.reserved)]
         reads += [self._busy_since] * UNSEEN_RUNS * self._few
@@ -419,7 +413,7 @@ class Traffic:
 
     @cached_property
     def _posts_and_reads(self) -> tuple[list[float], list[float]]:
-        """The times of both."""
+        """The times of creates and restores, and those of reads."""
         posts: list[float] = []
         reads: list[float] = []
         for at, limits in self._sent:

@@ -186,7 +186,7 @@ class RateLimiter:
         await self._pacing.exchange()
 
     def _utc(self, at: float) -> datetime | None:
-        """The date and time of a moment to come; None if it is over."""
+        """The date and time of a future moment; None if the moment has passed."""
         left = at - self.clock.monotonic()
         return self.clock.utc() + timedelta(seconds=left) if left > 0 else None
 
@@ -197,10 +197,9 @@ class RateLimiter:
         request: QueuedRequest,
         decide: Callable[[Document], Claim] | None = None,
     ) -> tuple[Any, Slot]:
-        """Wait until a request is the next, and until the decision on it.
+        """Wait until a request is the next, and until the decision on the request.
 
-        Only the first request needs a timer. A request that finds another one before it wakes that
-        one.
+        Only the next request needs a timer. Any other request wakes the next one.
 
         Returns:
             The decision, and the slot.
@@ -211,7 +210,7 @@ class RateLimiter:
                 traffic = self._pacing.traffic
                 self._raise_if_stopped(request, traffic)
                 first, at = self._next(traffic)
-                left = at - self._leaves_at(request.lane, traffic)
+                left = at - self._leaves_at(request, traffic)
                 is_overtaken = request.lane.starts and _is_overtaken(request, traffic)
                 if first is not request and not is_overtaken:
                     first.woken.set()
@@ -232,9 +231,9 @@ class RateLimiter:
             if self._queue:
                 self._next(self._pacing.traffic)[0].woken.set()
 
-    def _leaves_at(self, lane: Lane, traffic: Traffic) -> float:
-        """When a request would leave that is decided now: a POST once the ledger has it."""
-        return traffic.now + (self._pacing.edit_takes if lane.starts else 0.0)
+    def _leaves_at(self, request: QueuedRequest, traffic: Traffic) -> float:
+        """When a request leaves that is decided now: a POST once the ledger has the POST."""
+        return traffic.now + (self._pacing.edit_takes if request.lane.starts else 0.0)
 
     def _next(self, traffic: Traffic) -> tuple[QueuedRequest, float]:
         """The next request, and when it may leave.
@@ -256,12 +255,10 @@ class RateLimiter:
         times: dict[QueuedRequest, float],
         traffic: Traffic,
     ) -> None:
-        """Tell the POSTs that wait why they do."""
+        """Tell each POST that waits the reason."""
         posts = [each for each in self._queue if each.lane.starts]
         for ahead, each in enumerate(posts):
-            leaves_now = (
-                each is first and times[each] <= traffic.now + self._pacing.edit_takes
-            )
+            leaves_now = each is first and times[each] <= self._leaves_at(each, traffic)
             if each.on_wait is None or leaves_now:
                 continue
             lane = each.lane
@@ -285,9 +282,14 @@ class RateLimiter:
             return held_until
         return traffic.earliest(request)
 
+    @property
+    def _is_outage(self) -> bool:
+        """Whether so many POSTs in a row have failed that none is sent."""
+        return len(self._failed_at) >= OUTAGE_AFTER
+
     def _held_until(self, request: QueuedRequest) -> float | None:
-        """When a POST is given up that an outage delays; None if none does."""
-        if not request.lane.starts or len(self._failed_at) < OUTAGE_AFTER:
+        """When a POST that an outage delays is given up; None without an outage, or for a read."""
+        if not request.lane.starts or not self._is_outage:
             return None
         return max(request.queued_at, self._failed_at[OUTAGE_AFTER - 1]) + POST_HELD_FOR
 
@@ -318,16 +320,17 @@ class RateLimiter:
         traffic: Traffic,
     ) -> Entry[Claim] | None:
         """Decide on a POST within an edit."""
-        at = self._leaves_at(request.lane, traffic)
+        at = self._leaves_at(request, traffic)
         if self._earliest(request, traffic) > at:
-            # Another request's claim of the meantime may do as well, or has to be waited for.
+            # Meanwhile another request may have made a claim that serves this one too, or that
+            # this one must wait for.
             claim = decide(deepcopy(document))
             return None if claim.role == "new" else Entry(claim)
         claim = decide(document)
         if claim.role != "new":
             return Entry(claim)
-        # The cooldown of the database begins once the request leaves, see `_depart`: a claim whose
-        # run is killed before costs other clients no more than the account's spacing.
+        # The cooldown of the database begins once the request leaves, see `_depart`. If its run is
+        # killed earlier, the claim costs other clients no more than the account's spacing.
         sent = OwnRequest(at, _limits_of(request.lane))
         return Entry(
             claim,
@@ -364,7 +367,9 @@ class RateLimiter:
         """Whether this request must reserve a slot itself, since others could take it."""
         if not traffic.knows_time or not self._pacing.is_usable:
             return False
-        free_at = traffic.free_at(starts=request.lane.starts)
+        free_at = traffic.reads_free_at
+        if request.lane.starts:
+            free_at = traffic.posts_free_at
         is_budget = traffic.now < free_at == self._earliest(request, traffic)
         return is_budget and not traffic.reserved
 
@@ -387,7 +392,7 @@ class RateLimiter:
             error = ended if isinstance(ended, SquareCloudError) else ended.__cause__
             if isinstance(error, SquareCloudError):
                 self._learn(request.lane, sent, error)
-                # After an interrupt, not against one.
+                # The exchange may follow an interrupt; an interrupt of a failed request ends it.
                 with anyio.CancelScope(shield=error is not ended):
                     await self.exchange()
             raise
@@ -405,8 +410,8 @@ class RateLimiter:
 
         Args:
             request: The request.
-            sent: When it was to leave; None if it was decided to send none.
-            change: Enters it in the document; None if it must not leave.
+            sent: The request as it was decided; None if the decision was to send none.
+            change: Enters the request in the document; returns None if it must not leave.
 
         Returns:
             The result of `change`.
@@ -419,7 +424,7 @@ class RateLimiter:
             limits = _limits_of(request.lane)
             if request.lane.per_database > 0:
                 limits.append(request.cooldown)
-            left = OwnRequest(self._leaves_at(request.lane, traffic), limits)
+            left = OwnRequest(self._leaves_at(request, traffic), limits)
             return Entry(departed, left, departs=sent)
 
         entry = await self._pacing.edit(depart)
@@ -441,7 +446,7 @@ class RateLimiter:
     def _raise_if_blocked(self, request: QueuedRequest, traffic: Traffic) -> None:
         """Raise the error of a block that this request does not wait out, if there is one."""
         waits = not request.lane.starts and request.waits_out_block
-        # No caller depends on a kind of request that has a block of its own.
+        # A block of one kind of request is not waited out, since no caller depends on that kind.
         errors: dict[str, type[Blocked]] = {request.lane.name: ListingBlocked}
         if not waits:
             errors = {"": Blocked, **errors}
@@ -465,8 +470,8 @@ class RateLimiter:
         error: SquareCloudError | None,
     ) -> None:
         """Learn from an answer; None is a success."""
-        was_outage = len(self._failed_at) >= OUTAGE_AFTER
-        self._note_outage(lane, error, was_outage=was_outage)
+        was_outage = self._is_outage
+        self._note_outage(lane, error)
         if error is not None:
             self._note_refusal(lane, error)
             was_accepted = error.ambiguous or isinstance(
@@ -484,8 +489,6 @@ class RateLimiter:
         self,
         lane: Lane,
         error: SquareCloudError | None,
-        *,
-        was_outage: bool,
     ) -> None:
         """Count the POSTs in a row that failed; a read that succeeds ends an outage."""
         status = HTTPStatus.OK if error is None else error.status or 0
@@ -494,7 +497,7 @@ class RateLimiter:
             self._failed_at.append(self.clock.monotonic())
             return
         is_answered = not is_ambiguous and 0 < status < SERVER_FAILS
-        ends_outage = not was_outage if lane.starts else is_answered
+        ends_outage = not self._is_outage if lane.starts else is_answered
         if ends_outage:
             self._failed_at = []
 

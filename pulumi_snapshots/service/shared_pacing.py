@@ -39,13 +39,13 @@ LEDGER_RETRIED = 60.0
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """What an edit enters beside what this process has sent.
+    """A decision within an edit, and what the edit enters because of it.
 
     Attributes:
-        result: What was decided.
+        result: The decision.
         sent: A request that leaves; None for none.
-        departs: The request that `sent` takes the place of, since that leaves now; None for none.
-        reserved: The reads that are reserved from now on; None for those that are.
+        departs: The earlier form of `sent`, which the edit leaves out; None for a new request.
+        reserved: The reads that are reserved from now on; None changes nothing.
     """
 
     result: T
@@ -133,11 +133,12 @@ class SharedPacing:
         self._run = secrets.token_hex(4)
         self._own: list[OwnRequest] = []
         self._reserved: tuple[ReservedRead, ...] = ()
-        # When they were reserved: monotonic time stands still while the machine is paused.
+        # When the reads were reserved, by two clocks: monotonic time stands still while the
+        # machine is paused.
         self._reserved_at = -math.inf, clock.stamp()
         self._own_blocks: dict[
             str, float
-        ] = {}  # the requests that the ledger does not have yet
+        ] = {}  # blocks that the ledger does not have yet
         self._others = Pacing()
         self._using_ledger = anyio.Lock(fast_acquire=True)
         self._failed_until = -math.inf
@@ -186,7 +187,7 @@ class SharedPacing:
     # What this process does -----------------------------------------------------------------------
 
     def note_sent(self, sent: OwnRequest) -> None:
-        """Note a request that the ledger lacks, or that uses up the first reserved read.
+        """Note a request that the ledger lacks, or that takes the place of the first reserved read.
 
         Args:
             sent: The request.
@@ -209,7 +210,7 @@ class SharedPacing:
         """Let all runs forget every block.
 
         Returns:
-            When they took the longest one to end; 0 if there was none.
+            When the longest block was to end, in monotonic seconds; 0 if there was no block.
         """
         await self.edit(_nothing)
         longest = max(self.blocks.values(), default=0.0)
@@ -260,7 +261,7 @@ class SharedPacing:
         """Read the ledger's document, and its time if the service has shown none."""
         document = await self._ledger.look()
         if not self._ledger.place.is_shared:
-            # Or blocks seem to be over until the first answer.
+            # Without a time, blocks would seem to be over until the first answer.
             self._ledger.clock.assume(document.get(AHEAD_HERE))
         return document
 
@@ -312,7 +313,7 @@ class SharedPacing:
         others = self._others_in(document)
         traffic = self._traffic(others.known)
         decided = decide(document, traffic)
-        # What seems to be over by an unknown clock may not be.
+        # While the service's time is unknown, an entry that seems to be over may still count.
         if not traffic.knows_time:
             return _Edited(others.known, decided)
         entry = decided or NO_ENTRY
@@ -359,7 +360,7 @@ class SharedPacing:
 
     def _keep(self, edited: _Edited[Any]) -> None:
         """Keep what an edit has read and written."""
-        # These blocks are the ledger's now, and forgotten if that forgets them.
+        # The ledger has these blocks now; once it forgets them, so does this process.
         blocks = edited.others.blocks | edited.blocks
         self._others = edited.others.model_copy(update={"blocks": blocks})
         self._own_blocks = dict(self._own_blocks.items() - edited.blocks.items())

@@ -73,8 +73,8 @@ def test_reads_leave_room_for_few_of_three_runs_unseen_and_posts_need_not(
     many: int, *, is_free: bool
 ) -> None:
     at = traffic(own_reads(many), [])
-    assert (at.free_at(starts=False) <= NOW) is is_free
-    assert at.free_at(starts=True) <= NOW
+    assert (at.reads_free_at <= NOW) is is_free
+    assert at.posts_free_at <= NOW
 
 
 @pytest.mark.parametrize(
@@ -92,15 +92,15 @@ def test_no_run_reads_unseen_once_the_ledger_was_busy_for_a_minute(
 ) -> None:
     at = traffic([], reads_of_others(*ago))
     assert sum(each < BUDGET_WINDOW for each in ago) < 27
-    assert (at.free_at(starts=False) <= NOW) is is_free
+    assert (at.reads_free_at <= NOW) is is_free
 
 
 def test_reserved_reads_count_until_their_end_for_reads_and_not_for_posts() -> None:
     others = reads_of_others(*every(2.5, 190))
     reserved = [ReservedRead(NOW, NOW + 10 + each) for each in range(2)]
-    assert traffic([], others, *reserved[:1]).free_at(starts=False) <= NOW
-    assert traffic([], others, *reserved).free_at(starts=False) > NOW
-    assert traffic([], others, *reserved).free_at(starts=True) <= NOW
+    assert traffic([], others, *reserved[:1]).reads_free_at <= NOW
+    assert traffic([], others, *reserved).reads_free_at > NOW
+    assert traffic([], others, *reserved).posts_free_at <= NOW
 
 
 @pytest.mark.parametrize(("many", "must"), [(3, False), (4, True)])
