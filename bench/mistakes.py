@@ -2057,7 +2057,7 @@ MISTAKES = (
         'if "?" in key or "#" in key or (key and odd_segments):',
         'if "?" in key or "#" in key:',
     ),
-    ("storage", "if any(PRIVATE in str(one).upper() for one in given):", "if False:"),
+    ("storage", "if any(PRIVATE in str(key).upper() for key in given):", "if False:"),
     ("storage", 'raise NotDecrypted(f"{name} was not decrypted: it was interrupted")', "pass"),
     ("storage", "if _is_cancelled():", "if False:"),
     ("storage", "if not stat.S_ISREG(os.fstat(part).st_mode):", "if False:"),
@@ -2796,7 +2796,7 @@ MISTAKES = (
         "if seconds > self.inputs.timeout:\n            return record",
         "if False:\n            return record",
     ),
-    ("storage", "if part.exists() and not is_stale:", "if part.exists():"),
+    ("storage", "if part.exists() and not is_refused:", "if part.exists():"),
     ("plugin", 'if "delete" not in self._inputs.changes:', "if False:"),
     (
         "run",

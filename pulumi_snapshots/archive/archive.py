@@ -46,8 +46,8 @@ from pulumi_snapshots.storage.destination import (
 )
 from pulumi_snapshots.storage.store import (
     Mark,
+    ObjectStat,
     Overtaken,
-    Seen,
     StoreTrouble,
 )
 
@@ -96,7 +96,7 @@ class ArchiveRequest:
         """The id of the owner, if there is one."""
         return self.owner.id if self.owner else None
 
-    def has_written(self, uri: str, seen: Seen) -> bool:
+    def has_written(self, uri: str, seen: ObjectStat) -> bool:
         """Tell whether an object is unchanged since this resource wrote it.
 
         Args:
@@ -203,7 +203,7 @@ class Occupant:
         beside: what is in the place of its manifest.
     """
 
-    seen: Seen | None
+    seen: ObjectStat | None
     beside: Beside
 
     @property

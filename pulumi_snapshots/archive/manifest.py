@@ -24,8 +24,8 @@ from pulumi_snapshots.properties.catalogue import (
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import name_of, place_text
 from pulumi_snapshots.storage.store import (
-    Held,
     Overtaken,
+    StoredContent,
     StoreTrouble,
 )
 
@@ -259,7 +259,7 @@ class Beside:
         is_readable: whether the key may read there.
     """
 
-    held: Held | None
+    held: StoredContent | None
     manifest: Manifest | None
     is_readable: bool = True
 

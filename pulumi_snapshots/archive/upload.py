@@ -10,8 +10,8 @@ from pulumi_snapshots.storage.encryption import encrypt
 from pulumi_snapshots.storage.flow import Flow
 from pulumi_snapshots.storage.store import (
     Buffer,
+    ObjectStat,
     Overtaken,
-    Seen,
     StoreTrouble,
 )
 
@@ -105,7 +105,7 @@ class Upload:
             )
         return seen.mark if seen else ""
 
-    def _own_object(self) -> Seen | None:
+    def _own_object(self) -> ObjectStat | None:
         """Find the object if only the store's answer was lost.
 
         Another writer's object may be as large, so the bytes prove it.

@@ -30,7 +30,7 @@ from pulumi_snapshots.ledger.place import (
 )
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
 from pulumi_snapshots.storage.buckets import Buckets, BucketStore
-from pulumi_snapshots.storage.store import Held, Overtaken, StoreTrouble
+from pulumi_snapshots.storage.store import Overtaken, StoredContent, StoreTrouble
 
 T = TypeVar("T")
 
@@ -202,9 +202,9 @@ class Bucket(Place):
             raise self.unavailable(why, Hint(HintKind.USE_OTHER_STORE))
         self._is_checked = True
 
-    async def _loaded(self) -> tuple[Held | None, Document]:
+    async def _loaded(self) -> tuple[StoredContent | None, Document]:
         """Load the object, None if there is none, and its document; an empty object holds none."""
-        held: Held | None = await self._call(self._object.load)
+        held: StoredContent | None = await self._call(self._object.load)
         if held is None or not held.content:
             if self._was_there:
                 raise self.unavailable(*GONE)

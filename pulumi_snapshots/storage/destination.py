@@ -20,7 +20,7 @@ LIBRARY = "obstore"
 """The library for buckets."""
 EXTRA = "archive"
 """The extra of this package that brings the library."""
-MUST_BE = "must be a path, or a URI of file://, s3://, gs:// or az://"
+PLACE_FORMS = "must be a path, or a URI of file://, s3://, gs:// or az://"
 _SLIP = re.compile(r"(file|s3|gs|az|arn|https?):", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
@@ -80,7 +80,7 @@ class Destination:
         """
         categories = {unicodedata.category(character)[0] for character in text}
         if not text.strip() or "C" in categories:  # control characters
-            raise Unfit(MUST_BE)
+            raise Unfit(PLACE_FORMS)
         place = cls._parse(text)
         if spells_secret(text):
             raise Unfit(NOT_A_PLACE)
@@ -92,7 +92,7 @@ class Destination:
         if scheme == "file" or not is_uri:
             return cls._file(text, is_uri=bool(is_uri))
         if scheme not in BUCKETS:
-            raise Unfit(MUST_BE, text)
+            raise Unfit(PLACE_FORMS, text)
         return cls._in_bucket(scheme, rest)
 
     @classmethod
@@ -103,9 +103,9 @@ class Destination:
             raise Unfit(
                 f"must be {scheme}://BUCKET/NAME, or {scheme}://BUCKET/FOLDER/ with a final slash"
             )
-        # Each of these is read in different ways by the stores' libraries.
-        read = f"{key.removesuffix('/')}/{unquote(key).removesuffix('/')}"
-        odd_segments = {"", ".", ".."} & {*re.split(r"[/\\]", read)}
+        # The stores' libraries read these segments in different ways.
+        both_forms = f"{key.removesuffix('/')}/{unquote(key).removesuffix('/')}"
+        odd_segments = {"", ".", ".."} & {*re.split(r"[/\\]", both_forms)}
         if "?" in key or "#" in key or (key and odd_segments):
             raise Unfit("must hold no ?, #, empty segment, `.` or `..` as a segment")
         return cls(
@@ -118,7 +118,7 @@ class Destination:
     def _file(cls, text: str, *, is_uri: bool) -> Destination:
         path = text
         if _SLIP.match(text) and not is_uri:
-            raise Unfit(MUST_BE, text)
+            raise Unfit(PLACE_FORMS, text)
         if is_uri:
             parts = urlsplit(text)
             if (
@@ -134,10 +134,8 @@ class Destination:
         try:
             home = str(Path(path).expanduser())
         except RuntimeError:
-            raise Unfit(
-                "must begin with a home folder that this machine knows",
-                path,
-            ) from None
+            reason = "must begin with a home folder that this machine knows"
+            raise Unfit(reason, path) from None
         # By the text alone, so that two spellings of one place are equal.
         return cls("file", os.path.normpath(home), folder=path.endswith("/"))
 
@@ -156,9 +154,7 @@ class Destination:
 
     @property
     def uri(self) -> str:
-        """Always a URI; of a bucket as its own tools write it, of a file percent-encoded."""
-        return (
-            self.file.as_uri()
-            if self.scheme == "file"
-            else f"{self.scheme}://{self.path}"
-        )
+        """The URI: of a bucket as its own tools write it, of a file percent-encoded."""
+        if self.scheme == "file":
+            return self.file.as_uri()
+        return f"{self.scheme}://{self.path}"

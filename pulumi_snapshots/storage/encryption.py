@@ -1,6 +1,6 @@
 """Encryption with age: on the way into a store, and back with the private key.
 
-Nothing else here ever sees a private key.
+No other module sees a private key.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -46,26 +46,24 @@ def recipients(given: object) -> list[str]:
     """
     if not isinstance(given, list | tuple) or not given:
         raise Unfit("must be a list of public keys of age, which begin with age1")
-    if any(PRIVATE in str(one).upper() for one in given):
+    if any(PRIVATE in str(key).upper() for key in given):
         raise Unfit(
             "holds a private key: give the public one, which begins with age1, and change this "
             "one: it was seen"
         )
     if find_spec(AGE_LIBRARY) is None:
         raise Unfit(not_installed(AGE_LIBRARY, AGE_EXTRA))
-    for one in given:
+    for key in given:
         try:
-            _recipient(one)
+            _recipient(key)
         except Exception as error:  # noqa: BLE001  the library's own
-            raise Unfit(
-                f"must be public keys of age, which begin with age1 ({error})",
-                one,
-            ) from None
+            reason = f"must be public keys of age, which begin with age1 ({error})"
+            raise Unfit(reason, key) from None
     return sorted(set(given))
 
 
-def _recipient(one: str) -> Any:
-    return import_module(AGE_LIBRARY).x25519.Recipient.from_str(one)
+def _recipient(key: str) -> Any:
+    return import_module(AGE_LIBRARY).x25519.Recipient.from_str(key)
 
 
 def encrypt(
@@ -80,25 +78,25 @@ def encrypt(
         keys: public keys, each of which can decrypt.
         take: gets the encrypted bytes.
     """
-    to = [_recipient(one) for one in keys]
-    _through(import_module(AGE_LIBRARY).encrypt_io, to, blocks, take)
+    encrypt_io = import_module(AGE_LIBRARY).encrypt_io
+    _convert(encrypt_io, [_recipient(key) for key in keys], blocks, take)
 
 
-def _through(
-    work: Callable[..., None],
+def _convert(
+    convert: Callable[..., None],
     keys: Any,
     blocks: Iterator[Buffer],
     take: Callable[[bytes], None],
 ) -> None:
-    """Let the library read the blocks and write to `take`.
+    """Let a function of the library read the blocks, and give what it writes to `take`.
 
-    The library hides their errors and may try again, so the first error is kept.
+    The library hides the errors of both and may try again, so the first error is kept.
     """
     errors: list[BaseException] = []
     file = file_of(blocks)
     waiting = bytearray()
 
-    def noted(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def keeping_errors(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def called(argument: Any) -> Any:
             try:
                 return call(argument)
@@ -110,23 +108,23 @@ def _through(
 
     def write(data: bytes) -> int:
         waiting.extend(data)
-        if (
-            len(waiting) >= READ_SIZE
-        ):  # small blocks would cost more than they are worth
-            end()
+        if len(waiting) >= READ_SIZE:  # handing over small blocks would take too long
+            flush()
         return len(data)
 
-    def end() -> None:
+    def flush() -> None:
         block = bytes(waiting)
         waiting.clear()
         take(block)
 
     pipe = SimpleNamespace(
-        read=noted(file.read), write=noted(write), flush=lambda: None
+        read=keeping_errors(file.read),
+        write=keeping_errors(write),
+        flush=lambda: None,
     )
     try:
-        work(pipe, pipe, keys)
-        end()
+        convert(pipe, pipe, keys)
+        flush()
     except BaseException:
         if errors:
             raise errors[0] from None
@@ -180,7 +178,7 @@ def identities(file: Path) -> list[Any]:
     return private_keys
 
 
-def opened(
+def decrypt_object(
     blocks: Iterator[Buffer],
     write: Callable[[Iterator[Buffer]], object],
     keys: list[Any],
@@ -218,7 +216,7 @@ def opened(
         writing.push(data)
 
     try:
-        _decrypt(blocks, take, keys, name)
+        _decrypt_to(take, blocks, keys, name)
         writing.finish()
     except BaseException:
         writing.stop()
@@ -226,20 +224,17 @@ def opened(
     return size, hasher.hexdigest()
 
 
-def _decrypt(
-    blocks: Iterator[Buffer],
+def _decrypt_to(
     take: Callable[[Buffer], None],
+    blocks: Iterator[Buffer],
     keys: list[Any],
     name: str,
 ) -> None:
-    """Let `take` get the plain bytes; raises `NotDecrypted` for the library's errors."""
+    """Give the plain bytes to `take`; raises `NotDecrypted` for the library's errors."""
     library = import_module(AGE_LIBRARY)
     try:
-        _through(library.decrypt_io, keys, blocks, take)
-    except (
-        library.DecryptError,
-        OSError,
-    ) as error:  # errors of the stores are StoreTrouble
+        _convert(library.decrypt_io, keys, blocks, take)
+    except (library.DecryptError, OSError) as error:  # stores raise StoreTrouble
         why = f"is not encrypted with age, or was altered or cut short: {error}"
         if str(error).startswith("No matching keys"):
             why = "is encrypted for other recipients than the identity file's keys"

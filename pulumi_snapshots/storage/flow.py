@@ -27,7 +27,7 @@ PULLER_GRACE = 20.0
 """Seconds that a puller gets to end once the caller is cancelled."""
 TIDYING = 30.0
 """Seconds that a puller gets to tidy up once it is stopped."""
-STEP = 1.0  # seconds after which a wait asks whether it makes sense to wait longer
+STEP = 1.0  # seconds after which a wait checks whether to continue
 
 
 class Stopped(BaseException):
@@ -124,7 +124,7 @@ class Flow(Generic[T]):
             if _is_cancelled():
                 patience = min(patience, now - began + PULLER_GRACE)
             if now - began >= patience:
-                self._tidying = 0.0  # it was waited for
+                self._tidying = 0.0  # `stop` does not wait again
                 raise StoreTrouble("the store does not answer")
             if now - checked >= self._silence:
                 self._check()
@@ -136,7 +136,7 @@ class Flow(Generic[T]):
         except BaseException as error:  # noqa: BLE001  the pushing thread raises it
             self._result.set_exception(error)
         with suppress(Empty):
-            self._blocks.get_nowait()  # the pushing thread may wait for room
+            self._blocks.get_nowait()  # makes room for which the pushing thread may wait
 
     def _pulled(self) -> Iterator[Buffer]:
         while (block := self._blocks.get()) is not None and not self._stopped:
@@ -149,7 +149,7 @@ def _is_cancelled() -> bool:
     """Tell whether the task that runs this worker thread is cancelled."""
     try:
         anyio.from_thread.check_cancelled()
-    except RuntimeError:  # it is no worker thread
+    except RuntimeError:  # this thread is no worker thread
         return False
     except BaseException:  # noqa: BLE001  the event loop's own
         return True

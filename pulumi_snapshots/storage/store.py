@@ -24,18 +24,21 @@ from pulumi_snapshots.state_directory import file_in_the_way
 READ_SIZE = 1024 * 1024
 """Bytes of one piece of a file."""
 PART = ".squarecloud-archive-"
-"""The beginning of a part's name; a file with another name is not ours to remove."""
+"""The beginning of a part's name; no file with another name is removed."""
 LOCK_SECONDS = 60.0
 """How long a writer waits for a lock, whose holder writes one small file."""
 LOCK_PAUSE = 0.05
 """Seconds between two tries to lock."""
 _NEVER = threading.Event()
+"""No code sets this event, so waiting for it is a sleep."""
 Buffer = Any
-"""Bytes, or what libraries have in their place.
+"""Bytes, or an object with which a library replaces them.
 
-`collections.abc.Buffer` is newer than the oldest Python here.
+`collections.abc.Buffer` is newer than the oldest Python that this package supports.
 """
-Mark = Any  # what a conditional write compares: it differs whenever the content does
+Mark = (
+    Any  # a value that differs whenever the content does; conditional writes compare it
+)
 
 
 class StoreTrouble(ProviderError):
@@ -58,7 +61,7 @@ class Overtaken(Exception):
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredContent:
     """An object and its whole content.
 
     Attributes:
@@ -71,7 +74,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObjectStat:
     """An object that exists.
 
     Attributes:
@@ -94,7 +97,7 @@ class Store(ABC):
         self.where = where
 
     @abstractmethod
-    def stat(self) -> Seen | None:
+    def stat(self) -> ObjectStat | None:
         """Return the object's size and mark; None only if it certainly does not exist."""
 
     @abstractmethod
@@ -117,7 +120,7 @@ class Store(ABC):
         pieces = 0
         if before is None:
             raise StoreTrouble(f"{shown_file(self.where)} does not exist")
-        with trouble(self.where):
+        with store_trouble(self.where):
             for piece in self._pieces(before.size):
                 pieces += 1
                 yield piece
@@ -144,13 +147,13 @@ class Store(ABC):
         """
         if not self.holds(mark):
             return False
-        with trouble(self.where):
+        with store_trouble(self.where):
             self._remove()
         return True
 
 
 @contextlib.contextmanager
-def trouble(where: object) -> Iterator[None]:
+def store_trouble(where: object) -> Iterator[None]:
     """Raise `StoreTrouble` for every error of the body.
 
     Args:
@@ -205,7 +208,7 @@ class FileStore(Store):
         self._pause = pause
         self._now = now
 
-    def write(self, blocks: Iterator[Buffer]) -> Seen:
+    def write(self, blocks: Iterator[Buffer]) -> ObjectStat:
         """Let the file appear once the blocks end, in place of the earlier file, or leave nothing.
 
         Missing folders are created.
@@ -217,41 +220,41 @@ class FileStore(Store):
             The size and the mark of the file.
         """
         folder = self._path.parent
-        with trouble(self._path):
+        with store_trouble(self._path):
             if self._path.exists() and not self._path.is_file():
                 raise StoreTrouble(
                     f"{self._path} is not a file",
                     then=[HintKind.NAME_OBJECT],
                 )
-            with _made(folder):
+            with _new_folder(folder):
                 _remove_stale_parts(folder)
                 seen = self._write_part(folder, blocks)
-        # The file exists now; if a file system cannot flush a folder, nothing more can be done.
-        with contextlib.suppress(OSError), _opened(folder) as file:
+        # The file exists now. Some file systems cannot flush a folder, which changes nothing.
+        with contextlib.suppress(OSError), _open_file(folder) as file:
             os.fsync(file)
         return seen
 
-    def _write_part(self, folder: Path, blocks: Iterator[Buffer]) -> Seen:
+    def _write_part(self, folder: Path, blocks: Iterator[Buffer]) -> ObjectStat:
         """Write a part, and give it the file's name once the blocks end."""
-        with _part_in(folder) as file:
+        with _new_part(folder) as file:
             for block in blocks:
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())
-            seen = _seen(os.fstat(file.fileno()))
+            seen = _object_stat(os.fstat(file.fileno()))
             Path(file.name).replace(self._path)
         return seen
 
-    def stat(self) -> Seen | None:
+    def stat(self) -> ObjectStat | None:
         """Return the file's size and mark; None only if it certainly does not exist."""
         with (
-            trouble(self._path),
+            store_trouble(self._path),
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
         ):
-            return _seen(self._path.stat())
+            return _object_stat(self._path.stat())
         return None
 
-    def load(self, most: int | None = None) -> Held | None:
+    def load(self, most: int | None = None) -> StoredContent | None:
         """Read the file whole.
 
         Args:
@@ -262,17 +265,15 @@ class FileStore(Store):
             none.
         """
         with (
-            trouble(self._path),
+            store_trouble(self._path),
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
         ):
             found = self._path.stat()
             is_wanted = stat.S_ISREG(found.st_mode) and (
                 most is None or found.st_size <= most
             )
-            return Held(
-                self._path.read_bytes() if is_wanted else b"",
-                _seen(found).mark,
-            )
+            content = self._path.read_bytes() if is_wanted else b""
+            return StoredContent(content, _object_stat(found).mark)
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
@@ -289,10 +290,7 @@ class FileStore(Store):
             Overtaken: the file has another mark.
             StoreTrouble: the file was not written, or the folder stayed locked.
         """
-        with (
-            trouble(self._path),
-            _opened(self._path.parent) as folder,
-        ):
+        with store_trouble(self._path), _open_file(self._path.parent) as folder:
             self._lock(folder)
             seen = self.stat()
             if (seen.mark if seen else None) != mark:
@@ -305,7 +303,7 @@ class FileStore(Store):
         A file system without locks does not delay a write.
         """
         until = self._now() + self._lock_seconds
-        while _is_locked_by_others(folder):
+        while _is_lock_refused(folder):
             if self._now() >= until:
                 raise StoreTrouble(
                     f"{self._path.parent} is locked, for more than {spoken(self._lock_seconds)}. "
@@ -326,7 +324,7 @@ class FileStore(Store):
         Raises:
             StoreTrouble: there is no such place, or a folder cannot be read.
         """
-        with trouble(self._path):
+        with store_trouble(self._path):
             if not self._path.exists():
                 raise StoreTrouble(
                     _why_missing(self._path), then=[HintKind.CHECK_PLACE]
@@ -334,7 +332,7 @@ class FileStore(Store):
             files = [self._path] if self._path.is_file() else _files_below(self._path)
             found = {}
             for path in files:
-                with contextlib.suppress(FileNotFoundError):  # it has vanished
+                with contextlib.suppress(FileNotFoundError):  # the file has vanished
                     seen = path.stat()
                     if stat.S_ISREG(seen.st_mode):
                         found[path.as_uri()] = seen.st_size
@@ -348,12 +346,12 @@ class FileStore(Store):
         self._path.unlink(missing_ok=True)
 
 
-def _seen(found: os.stat_result) -> Seen:
-    return Seen(found.st_size, f"{found.st_ino}:{found.st_mtime_ns}")
+def _object_stat(found: os.stat_result) -> ObjectStat:
+    return ObjectStat(found.st_size, f"{found.st_ino}:{found.st_mtime_ns}")
 
 
 @contextlib.contextmanager
-def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+def _open_file(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
     file = os.open(path, flags, 0o600)
     try:
         yield file
@@ -361,10 +359,10 @@ def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
         os.close(file)
 
 
-def _is_locked_by_others(file: int) -> bool:
-    """Lock an open file or folder until it is closed; returns whether another process has it.
+def _is_lock_refused(file: int) -> bool:
+    """Lock an open file or folder until it is closed; returns whether another process has the lock.
 
-    A file of a file system without locks is not locked.
+    On a file system without locks, nothing is locked and no lock is refused.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -376,7 +374,10 @@ def _is_locked_by_others(file: int) -> bool:
 
 
 def _files_below(top: Path) -> list[Path]:
-    """List the files below a folder, each by its real folder's own name if that is below it."""
+    """List the files below a folder, also in linked folders, each folder once.
+
+    A folder that is below `top` is listed under its own name rather than that of a link.
+    """
     files: list[Path] = []
     seen: set[tuple[int, int]] = set()
     folders = [top]
@@ -389,12 +390,9 @@ def _files_below(top: Path) -> list[Path]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             entries = list(os.scandir(folder))
-        except (
-            FileNotFoundError,
-            NotADirectoryError,
-        ):  # it has vanished
+        except (FileNotFoundError, NotADirectoryError):  # the folder has vanished
             continue
-        except OSError as error:  # else the folder would count as an empty one
+        except OSError as error:  # without an error, the folder would count as empty
             raise StoreTrouble(f"{folder}: {error.strerror}") from error
         for entry in entries:
             if not entry.is_dir():
@@ -414,8 +412,8 @@ def _why_missing(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Make a folder for the body, and remove what was made if the body fails."""
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for the body; if the body fails, remove the folders that were made."""
     made = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -428,15 +426,15 @@ def _made(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _part_in(folder: Path) -> Iterator[Any]:
+def _new_part(folder: Path) -> Iterator[Any]:
     """Make a new file, as private as the database, and locked against removal as a stale part."""
     while True:
         with tempfile.NamedTemporaryFile(
             prefix=PART, suffix=".part", dir=folder, delete=False
         ) as file:
             part = Path(file.name)
-            is_stale = _is_locked_by_others(file.fileno())  # while it is removed
-            if part.exists() and not is_stale:
+            is_refused = _is_lock_refused(file.fileno())  # another run removes the part
+            if part.exists() and not is_refused:
                 try:
                     yield file
                 finally:
@@ -448,17 +446,13 @@ def _remove_stale_parts(folder: Path) -> None:
     """Remove the parts of runs that were killed; those of living runs are locked."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
     for part in folder.glob(f"{PART}*.part"):
-        with (
-            contextlib.suppress(OSError),
-            _opened(part, flags) as file,
-        ):
-            if not _may_remove(file):
-                continue
-            part.unlink()
+        with contextlib.suppress(OSError), _open_file(part, flags) as file:
+            if _is_abandoned(file):
+                part.unlink()
 
 
-def _may_remove(part: int) -> bool:
-    """Tell whether an open part is a file that no living run has locked."""
+def _is_abandoned(part: int) -> bool:
+    """Lock an open part; returns whether the part is a file that no living run has locked."""
     if not stat.S_ISREG(os.fstat(part).st_mode):
         return False
     try:

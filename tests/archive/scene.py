@@ -25,7 +25,7 @@ from pulumi_snapshots.run.calls import Changes, EngineCall, Resource, Shared
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.snapshot.read import get
-from pulumi_snapshots.storage.store import FileStore, Seen, StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, ObjectStat, StoreTrouble
 from squarecloud_emulator import JournalEntry
 from squarecloud_emulator.service.resources import StoredSnapshot
 from tests.support.world import DATABASE, Row, World, world
@@ -174,7 +174,7 @@ class Scene:
         """Let the bytes of objects, not of manifests, pass through this on their way to the disk."""
 
         class Store(FileStore):
-            def write(self, blocks: Iterator[bytes]) -> Seen:
+            def write(self, blocks: Iterator[bytes]) -> ObjectStat:
                 return super().write(
                     blocks if self._path.suffix == ".json" else through(blocks)
                 )

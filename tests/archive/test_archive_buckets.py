@@ -38,7 +38,7 @@ from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.storage import buckets, flow
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.encryption import opened
+from pulumi_snapshots.storage.encryption import decrypt_object
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble
 from tests.archive.real import VERSION, Host, hosted, outcome, start
 from tests.support.failing import fails_with
@@ -462,7 +462,7 @@ def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(
     assert [(each.uri, each.problem) for each in bucket.shelved("shop/")] == [
         (record.uri, None)
     ]
-    _, digest = opened(
+    _, digest = decrypt_object(
         store.read(), FileStore(tmp_path / "x.zip").write, [identity], name="x"
     )
     assert digest == record.plain_sha256 == small.sha256

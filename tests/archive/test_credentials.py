@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pulumi_snapshots.storage import buckets
-from pulumi_snapshots.storage.buckets import MACHINE, Buckets, BucketStore, access
+from pulumi_snapshots.storage.buckets import Buckets, BucketStore
+from pulumi_snapshots.storage.credentials import MACHINE, access
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import StoreTrouble
 from tests.support.identities import Identities, identities

@@ -26,7 +26,7 @@ from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.drill.calls import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.encryption import NotDecrypted, opened
+from pulumi_snapshots.storage.encryption import NotDecrypted, decrypt_object
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble
 from tests.archive.scene import Scene, file_of, manifest_of, put, scene
 from tests.cli.typed import Desk, at_desk
@@ -269,7 +269,7 @@ def test_an_interrupted_decryption_writes_nothing(tmp_path: Path) -> None:
     source = FileStore(tmp_path / "x.age")
     target = FileStore(tmp_path / "new" / "x.zip")
     with pytest.raises(NotDecrypted, match="it was interrupted"):
-        opened(
+        decrypt_object(
             source.read(),
             target.write,
             [IDENTITY],

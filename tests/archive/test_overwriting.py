@@ -20,9 +20,9 @@ from pulumi_snapshots.storage.store import (
     PART,
     READ_SIZE,
     FileStore,
-    Held,
+    ObjectStat,
     Overtaken,
-    Seen,
+    StoredContent,
     StoreTrouble,
 )
 from tests.archive.scene import Declared, Scene, file_of, holds, manifest_of, put, scene
@@ -79,7 +79,7 @@ def test_an_upload_does_not_take_an_object_of_another_size_for_its_own(
     """Another writer's object, which is there as soon as its own has appeared."""
 
     class Crowded(FileStore):
-        def write(self, blocks: Iterator[Any]) -> Seen:
+        def write(self, blocks: Iterator[Any]) -> ObjectStat:
             super().write(blocks)
             return super().write(iter([THEIRS]))
 
@@ -275,7 +275,7 @@ def test_a_file_system_without_locks_delays_no_write(
     monkeypatch.setattr(fcntl, "flock", refuse)
     store = FileStore(tmp_path / "x.json", lock_seconds=0.0)
     mark = store.replace(b"first", None)
-    assert store.load() == Held(b"first", mark)
+    assert store.load() == StoredContent(b"first", mark)
     part = tmp_path / f"{PART}of-a-run.part"
     part.write_bytes(b"of another run, for all that is known")
     store.write(iter([b"second"]))
@@ -311,7 +311,7 @@ def test_a_file_that_was_changed_meanwhile_is_not_replaced(tmp_path: Path) -> No
     for seen in (None, "of another file"):
         with pytest.raises(Overtaken):
             store.replace(b"lost", seen)
-    assert store.load() == Held(b"first", mark)
+    assert store.load() == StoredContent(b"first", mark)
 
 
 def test_a_file_that_is_replaced_while_it_is_read_is_no_mixture(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, StoredContent, StoreTrouble
 from tests.archive.scene import Scene, file_of, holds, manifest_of, owners, scene
 from tests.support.failing import fails_with
 from tests.support.virtual import staged
@@ -238,7 +238,7 @@ async def test_an_owner_who_enters_while_the_last_one_leaves_keeps_it(
     entering = [(Owner(A, A),)]
 
     class Store(FileStore):
-        def load(self, most: int | None = None) -> Held | None:
+        def load(self, most: int | None = None) -> StoredContent | None:
             held = super().load(most)
             if entering:
                 both = (*entering.pop(), Owner(B, B))

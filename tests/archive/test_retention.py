@@ -33,7 +33,7 @@ from pulumi_snapshots.properties.checks import UNKNOWN
 from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
-from pulumi_snapshots.storage.store import FileStore, Held, StoreTrouble
+from pulumi_snapshots.storage.store import FileStore, StoredContent, StoreTrouble
 from tests.archive.scene import Declared, Scene, file_of, manifest_of, put, scene
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
@@ -435,7 +435,7 @@ def test_many_archives_are_listed_in_parallel(tmp_path: Path) -> None:
     together = threading.Barrier(20)
 
     class Slow(FileStore):
-        def load(self, most: int | None = None) -> Held | None:
+        def load(self, most: int | None = None) -> StoredContent | None:
             together.wait(30)
             return super().load(most)
 

@@ -16,7 +16,7 @@ from pulumi_snapshots.errors import HintKind, LedgerUnavailable
 from pulumi_snapshots.errors.pages import page_of
 from pulumi_snapshots.ledger.place import Place
 from pulumi_snapshots.ledger.sqlite_file import SqliteFile
-from pulumi_snapshots.storage.store import Held
+from pulumi_snapshots.storage.store import StoredContent
 from tests.ledger.racing import count
 from tests.support.ledger_places import NAME, Store
 from tests.support.virtual import virtual
@@ -64,7 +64,7 @@ def in_a_bucket(_: Path) -> Two:
     store = Store(Clock(START))
 
     def put(data: bytes) -> None:
-        store.held[NAME] = Held(data, '"put"')
+        store.held[NAME] = StoredContent(data, '"put"')
 
     def get() -> bytes | None:
         return store.held[NAME].content if NAME in store.held else None

@@ -9,7 +9,7 @@ import pytest
 from pulumi_snapshots.ledger.place import environment_of
 from pulumi_snapshots.run import settings
 from pulumi_snapshots.run.settings import Settings, SettingsError, could_share
-from pulumi_snapshots.storage.buckets import access
+from pulumi_snapshots.storage.credentials import access
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, World, world
 

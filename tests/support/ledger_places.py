@@ -9,7 +9,7 @@ from typing import Any
 
 from pulumi_snapshots.clock import Clock
 from pulumi_snapshots.ledger.bucket import CHECK, Bucket
-from pulumi_snapshots.storage.store import Held, Mark, Overtaken, StoreTrouble
+from pulumi_snapshots.storage.store import Mark, Overtaken, StoredContent, StoreTrouble
 
 NAME = "service.ledger.json"
 
@@ -33,7 +33,7 @@ class Store:
     writes: int = 0  # how often the document was written
     refused: int = 0  # how many writes of it were refused
     calls: int = 0  # how many calls there were
-    held: dict[str, Held] = field(default_factory=dict)
+    held: dict[str, StoredContent] = field(default_factory=dict)
     _marks: int = 0
     _machines: int = 0
 
@@ -65,7 +65,7 @@ class Store:
         finally:
             await self.clock.sleep(self.delay / 2)
 
-    def load(self, name: str) -> Held | None:
+    def load(self, name: str) -> StoredContent | None:
         self._check()
         if self.unlisted and name not in self.held:
             refused = StoreTrouble(f"{self.where}/{name}: AccessDenied")
@@ -93,7 +93,7 @@ class Store:
         self._check(writes=True)
         self.writes += name != CHECK
         self._marks += 1
-        self.held[name] = Held(content, f'"{self._marks}"')
+        self.held[name] = StoredContent(content, f'"{self._marks}"')
         return self.held[name].mark
 
     def _check(self, *, writes: bool = False) -> None:

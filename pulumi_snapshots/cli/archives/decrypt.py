@@ -11,7 +11,7 @@ from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import size_text
 from pulumi_snapshots.errors.secrets import shown_file
 from pulumi_snapshots.storage.destination import Destination, place_text
-from pulumi_snapshots.storage.encryption import NotDecrypted, identities, opened
+from pulumi_snapshots.storage.encryption import NotDecrypted, decrypt_object, identities
 from pulumi_snapshots.storage.store import Buffer
 
 
@@ -58,7 +58,7 @@ async def decrypt(
 
     with invocation.working(transfers, doing=f"decrypting {shown_file(name)}"):
         size, digest = await transfers.blocking(
-            lambda: opened(
+            lambda: decrypt_object(
                 transfers.store(archive).read(),
                 lambda blocks: transfers.store(output).write(until_it_appears(blocks)),
                 keys,

@@ -69,7 +69,12 @@ from pulumi_snapshots.service import errors as refusals
 from pulumi_snapshots.service.client import DEGRADED, ONCE, ONLINE
 from pulumi_snapshots.service.models import Account, Listing
 from pulumi_snapshots.state_directory import home_directory
-from pulumi_snapshots.storage.buckets import MACHINE, NAMES, NoCredentials, access
+from pulumi_snapshots.storage.credentials import (
+    MACHINE,
+    NAMES,
+    NoCredentials,
+    access,
+)
 from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
 
 State = Literal["ok", "note", "problem", "unknown"]
