@@ -31,9 +31,9 @@ from pulumi.runtime.proto import provider_pb2
 from bench.first_answer import Answer, answers, first_answer
 from bench.first_drill import first_drill
 from bench.tables import counted_tables
+from pulumi_snapshots.archive.listed import list_archives
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import ArchiveRecord
-from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.dynamic.provider import SnapshotProvider
 from pulumi_snapshots.snapshot.create import create
@@ -619,7 +619,7 @@ def listing() -> Iterable[list[object]]:
         with mock.patch.dict(os.environ, server.reached_at(proxy.url)):
             begin = time.perf_counter()
             found = anyio.run(
-                shelved, Transfers(), Destination.parse("s3://listed/shop/")
+                list_archives, Transfers(), Destination.parse("s3://listed/shop/")
             )
             seconds = time.perf_counter() - begin
     if len(found) != SHELVED or any(each.problem for each in found):

@@ -271,7 +271,13 @@ def test_what_is_loaded_late_goes_by_one_door(file: Path) -> None:
     # A store's library is loaded by its name, once an archive goes to such a store.
     assert ("import_module" in file.read_text()) == (
         str(file.relative_to(PACKAGE))
-        in {"late.py", "run/settings.py", "storage/buckets.py", "storage/encryption.py"}
+        in {
+            "late.py",
+            "run/settings.py",
+            "storage/buckets.py",
+            "storage/credentials.py",
+            "storage/encryption.py",
+        }
     )
 
 

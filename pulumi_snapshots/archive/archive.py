@@ -16,18 +16,17 @@ from dataclasses import dataclass, replace
 import anyio
 
 from pulumi_snapshots.archive.manifest import (
-    Beside,
     Manifest,
+    ManifestFile,
     Owner,
     manifest_store,
     merged,
     note_in_manifest,
-    read_beside,
+    read_manifest_file,
 )
 from pulumi_snapshots.archive.record import (
     ArchiveInputs,
     ArchiveRecord,
-    history,
     object_in,
 )
 from pulumi_snapshots.archive.removal import objects_before, prune
@@ -103,7 +102,7 @@ class ArchiveRequest:
             uri: the object's URI.
             seen: the object as the store describes it now.
         """
-        objects = history(self.previous) if self.previous else []
+        objects = self.previous.all_objects if self.previous else []
         return any((each.uri, each.mark) == (uri, seen.mark) for each in objects)
 
 
@@ -200,16 +199,16 @@ class Occupant:
 
     Attributes:
         seen: the object; None if there is none, or if the key may not read.
-        beside: what is in the place of its manifest.
+        manifest_file: the file in the place of its manifest.
     """
 
     seen: ObjectStat | None
-    beside: Beside
+    manifest_file: ManifestFile
 
     @property
     def manifest(self) -> Manifest | None:
-        """The manifest of the object, if there is one."""
-        return self.beside.manifest
+        """The manifest of the object; None if there is none."""
+        return self.manifest_file.manifest
 
 
 @dataclass(frozen=True)
@@ -367,31 +366,29 @@ class _Transfer:
             return
         database_id = self._inputs.database_id
         created = self._source.known.modified
+        then = [HintKind.NAME_OBJECT]
         if created is None:
-            raise ProviderError(
-                "its time is not known, so it cannot be named",
-                "",
-                [HintKind.NAME_OBJECT],
-            )
+            happened = "its time is not known, so it cannot be named"
+            raise ProviderError(happened, then=then)
         if database_id is None or SnapshotInputs.problems({"database_id": database_id}):
-            raise ProviderError(
-                "its database is not known, so it cannot be named",
-                "",
-                [HintKind.NAME_OBJECT],
-            )
-        is_sealed = bool(self._inputs.recipients)
+            happened = "its database is not known, so it cannot be named"
+            raise ProviderError(happened, then=then)
         self.place = object_in(
             self.place,
             database_id,
             self._inputs.version_id,
             created,
-            sealed=is_sealed,
+            sealed=bool(self._inputs.recipients),
         )
 
     def _read_occupant(self) -> Occupant:
-        beside = read_beside(self._transfers, self.place.uri)
-        seen = self._transfers.store(self.place).stat() if beside.is_readable else None
-        return Occupant(seen, beside)
+        manifest_file = read_manifest_file(self._transfers, self.place.uri)
+        seen = (
+            self._transfers.store(self.place).stat()
+            if manifest_file.is_readable
+            else None
+        )
+        return Occupant(seen, manifest_file)
 
     def _may_share(self, manifest: Manifest | None) -> bool:
         """Tell whether the wanted archive is the one that a manifest describes."""
@@ -444,12 +441,8 @@ class _Transfer:
             text += "; {pin} keeps it for good"
         elif others:
             text += "; it belongs to {others}"
-        raise ProviderError(
-            Message(
-                f"{text}. Give {{destination}} another name",
-                others=others,
-            )
-        )
+        happened = Message(f"{text}. Give {{destination}} another name", others=others)
+        raise ProviderError(happened)
 
     async def _verified(self, occupant: Occupant) -> Written | None:
         """Verify the same archive that is there; None if there is none, or it is not whole."""
@@ -460,10 +453,8 @@ class _Transfer:
         if seen is None or seen.size != manifest.size:
             return None
         self._request.listener.progress("the archive is there already; verifying it")
-        if (
-            await self._transfers.digest(self._transfers.store(self.place))
-            != manifest.sha256
-        ):
+        digest = await self._transfers.digest(self._transfers.store(self.place))
+        if digest != manifest.sha256:
             return None
         record = manifest.record(self.place.uri, seen.mark, self._request.owner_id)
         record = replace(record, pinned=self._inputs.pin or None)
@@ -512,9 +503,13 @@ class _Transfer:
 
     def _require_unchanged(self, occupant: Occupant) -> None:
         """Raise `Overtaken` if a file that no manifest explains has appeared meanwhile."""
-        # then the claim shows other writers
+        # If a manifest explains the file, the claim shows other writers.
         is_explained = occupant.manifest is not None
-        if is_explained or self._request.force or not occupant.beside.is_readable:
+        if (
+            is_explained
+            or self._request.force
+            or not occupant.manifest_file.is_readable
+        ):
             return
         if self._transfers.store(self.place).stat() != occupant.seen:
             raise Overtaken(self.place.uri)
@@ -549,16 +544,20 @@ class _Transfer:
         Raises:
             Overtaken: another writer has claimed the name.
         """
-        beside = occupant.beside
-        if not self._request.manifest or not beside.is_readable or beside.is_foreign:
+        manifest_file = occupant.manifest_file
+        if (
+            not self._request.manifest
+            or not manifest_file.is_readable
+            or manifest_file.is_foreign
+        ):
             yield None
             return
         store = manifest_store(self._transfers, record.uri)
         claim = secrets.token_hex(8)
-        text = self._merged(beside.manifest, record, claim).text
+        text = self._merged(manifest_file.manifest, record, claim).text
         mark = None
         with suppress(StoreTrouble):
-            mark = store.replace(text, beside.held.mark if beside.held else None)
+            mark = store.replace(text, manifest_file.mark)
         if mark is None:
             yield None
             return
@@ -566,7 +565,7 @@ class _Transfer:
             yield claim
         except BaseException:
             with suppress(StoreTrouble, Overtaken):
-                _unclaim(store, mark, beside.manifest)
+                _unclaim(store, mark, manifest_file.manifest)
             raise
 
 

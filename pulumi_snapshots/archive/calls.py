@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from pulumi_snapshots.archive.archive import ArchiveRequest, archive_snapshot
+from pulumi_snapshots.archive.listed import check_archived, imported
 from pulumi_snapshots.archive.manifest import Owner, enter_owner
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
@@ -17,7 +18,6 @@ from pulumi_snapshots.archive.record import (
     ArchiveSuccessor,
 )
 from pulumi_snapshots.archive.removal import end_archive
-from pulumi_snapshots.archive.shelf import check_archived, imported
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import rfc3339
 from pulumi_snapshots.properties.catalogue import Values

@@ -3,14 +3,13 @@
 Sends no request.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from pulumi_snapshots.archive.record import (
     ARCHIVE,
-    OURS,
+    OBJECT_NAME,
     TIER_LIMIT,
     ArchiveInputs,
     ArchiveMemory,
@@ -18,7 +17,6 @@ from pulumi_snapshots.archive.record import (
     ArchiveSuccessor,
     Keep,
     StoredObject,
-    history,
     which_snapshot,
 )
 from pulumi_snapshots.archive.retention import kept_of
@@ -42,8 +40,8 @@ from pulumi_snapshots.storage.destination import (
     place_text,
 )
 
-WISHES = ("keep_last", "keep", "pin", "delete_object")
-"""Inputs that are kept for the next object."""
+INPUTS_OF_NEXT = ("keep_last", "keep", "pin", "delete_object")
+"""Inputs whose change only the next object needs."""
 
 
 class ArchiveRules(Rules):
@@ -169,7 +167,7 @@ def archive_difference(
     deciding = ["destination", "recipients"]
     if which_snapshot(new)[1] is UNKNOWN:
         deciding.insert(0, _version_input(new))
-    updates = [name for name in WISHES if changed(name, old, new)]
+    updates = [name for name in INPUTS_OF_NEXT if changed(name, old, new)]
     unknown = undecided(new, *deciding)
     if record.owner is None:
         updates.append("owner")
@@ -220,22 +218,6 @@ def _other_snapshot(record: ArchiveRecord, new: Values) -> list[str]:
 # What a preview says of removals ----------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class NextObject:
-    """The object that the next archive will write, as far as a preview knows.
-
-    Attributes:
-        uri: the object's URI; None if its name is not known yet. The name is then a new one.
-        created_at: when its snapshot was taken; the present time for a snapshot that is not taken
-            yet.
-        is_to_be_taken: whether its snapshot is not taken yet.
-    """
-
-    uri: str | None
-    created_at: str
-    is_to_be_taken: bool
-
-
 def _removal(record: ArchiveRecord, values: Values) -> AnyMessage | None:
     """Name the objects that the next archive's rule would remove; None if that is not known."""
     rule = _rule(values)
@@ -243,11 +225,11 @@ def _removal(record: ArchiveRecord, values: Values) -> AnyMessage | None:
     is_full = len(record.earlier) >= TIER_LIMIT  # manifests may show more then
     if rule is None or coming is None or is_full:
         return None
-    beyond = _beyond(rule, coming, history(record))
+    beyond = _beyond(rule, coming, record.all_objects)
     named = ", ".join(each.uri.rpartition("/")[2] for each in beyond)
     if not named:
         return None
-    what = "of a snapshot that is taken now, " if coming.is_to_be_taken else ""
+    what = "of a snapshot that is taken now, " if _is_taken_now(values) else ""
     return (
         f"a new archive, {what}once it is whole and proved, removes {named}, except for what a "
         "drill or another owner keeps"
@@ -255,14 +237,10 @@ def _removal(record: ArchiveRecord, values: Values) -> AnyMessage | None:
 
 
 def _beyond(
-    rule: Keep, coming: NextObject, before: Sequence[StoredObject]
+    rule: Keep, coming: StoredObject, before: list[StoredObject]
 ) -> list[StoredObject]:
     """List the objects that a rule does not keep any more after the next object."""
-    left = [each for each in before if each.uri != coming.uri]
-    objects = [
-        StoredObject(coming.uri or "", "", coming.created_at),
-        *left,
-    ]
+    objects = [coming, *(each for each in before if each.uri != coming.uri)]
     kept = kept_of(objects, rule)
     return [each for each in objects if each not in kept]
 
@@ -277,26 +255,33 @@ def _rule(values: Values) -> Keep | None:
     return Keep(last=last) if keep is None and last else keep
 
 
-def _next_object(record: ArchiveRecord, values: Values) -> NextObject | None:
+def _is_taken_now(values: Values) -> bool:
+    """Tell whether the snapshot is not taken yet, so that a preview knows nothing of it."""
+    version_id = which_snapshot(values)[1]
+    return version_id is UNKNOWN and values.get("created_at") is UNKNOWN
+
+
+def _next_object(record: ArchiveRecord, values: Values) -> StoredObject | None:
     """Say which object the next archive will write; None if its place or time is not known.
 
-    Ids alone do not show when a snapshot was taken, nor does the id of one that is not known yet.
+    Its URI is empty if its name is not known yet, and a new one. Ids alone do not show when a
+    snapshot was taken.
     """
     place = _place(values.get("destination"))
     if not isinstance(place, Destination):
         return None
     version_id = which_snapshot(values)[1]
     is_same = version_id == record.version_id
-    uri = None if place.folder else place.uri
+    uri = "" if place.folder else place.uri
     if is_same and _is_in(record, place):
         uri = record.uri
-    if version_id is UNKNOWN and values.get("created_at") is UNKNOWN:
-        # A snapshot that is not taken yet is newer than all that are there.
-        latest = max([system_utc(), *(each.taken for each in history(record))])
-        return NextObject(uri, rfc3339(latest), is_to_be_taken=True)
+    if _is_taken_now(values):
+        # A snapshot that is not taken yet is newer than all earlier ones.
+        latest = max([system_utc(), *(each.taken for each in record.all_objects)])
+        return StoredObject(uri, "", rfc3339(latest))
     known = ArchiveInputs.known(values, "created_at")
     created_at = known.get("created_at", record.created_at if is_same else None)
-    return NextObject(uri, created_at, is_to_be_taken=False) if created_at else None
+    return StoredObject(uri, "", created_at) if created_at else None
 
 
 def _recipients(given: Any) -> Any:
@@ -312,7 +297,7 @@ def _is_in(record: ArchiveRecord, place: Any) -> bool:
         return False
     folder = record.uri.rpartition("/")[0]
     is_beside = folder == f"{place.uri}/{record.database_id}"
-    return is_beside and OURS.fullmatch(name_of(record.uri)) is not None
+    return is_beside and OBJECT_NAME.fullmatch(name_of(record.uri)) is not None
 
 
 def _place(destination: Any) -> Any:

@@ -24,6 +24,7 @@ from pulumi_snapshots.properties.catalogue import (
 from pulumi_snapshots.run.memory import Listener
 from pulumi_snapshots.storage.destination import name_of, place_text
 from pulumi_snapshots.storage.store import (
+    Mark,
     Overtaken,
     StoredContent,
     StoreTrouble,
@@ -31,7 +32,7 @@ from pulumi_snapshots.storage.store import (
 
 MANIFEST_SUFFIX = ".json"
 MANIFEST_FORMAT = "pulumi-snapshots archive"
-"""The format by which a manifest names its kind: another `.json` is somebody else's."""
+"""The value of `format` in a manifest; a `.json` file without this value is somebody else's."""
 LARGEST_MANIFEST = 100_000
 """Bytes; a larger file is no manifest."""
 MANIFEST_TRIES = 20
@@ -201,8 +202,8 @@ class Manifest(Record):
     def others_text(self, owner_id: str | None) -> str:
         """Name the other owners, for a message.
 
-        Equal names are explained: the owner may be a stack of the same names on another backend, or
-        this resource before its state was lost.
+        An owner with an equal name may be a stack of the same name on another backend, or this
+        resource before its state was lost: the text says so.
 
         Args:
             owner_id: the owner to leave out; None names all.
@@ -250,23 +251,28 @@ class Manifest(Record):
 
 
 @dataclass(frozen=True)
-class Beside:
+class ManifestFile:
     """What is stored in the place of an object's manifest.
 
     Attributes:
-        held: the file that is there; None if there is none, or it cannot be read.
-        manifest: what the file says; None if it is no manifest.
-        is_readable: whether the key may read there.
+        content: the file that is there; None if there is none, or it cannot be read.
+        manifest: the manifest in the file; None if the file is no manifest.
+        is_readable: whether the key may read the file.
     """
 
-    held: StoredContent | None
+    content: StoredContent | None
     manifest: Manifest | None
     is_readable: bool = True
 
     @property
+    def mark(self) -> Mark | None:
+        """The mark of the file; None if there is none, or it cannot be read."""
+        return self.content.mark if self.content else None
+
+    @property
     def is_foreign(self) -> bool:
         """Whether somebody else's file is in the manifest's place."""
-        return self.held is not None and self.manifest is None
+        return self.content is not None and self.manifest is None
 
 
 Edit = Callable[[Manifest | None], Manifest | None]
@@ -283,7 +289,7 @@ def manifest_store(transfers: Transfers, uri: str) -> ObjectStore:
     return transfers.at(uri + MANIFEST_SUFFIX)
 
 
-def read_beside(transfers: Transfers, uri: str) -> Beside:
+def read_manifest_file(transfers: Transfers, uri: str) -> ManifestFile:
     """Read what is in the place of an object's manifest; blocks.
 
     Args:
@@ -297,13 +303,14 @@ def read_beside(transfers: Transfers, uri: str) -> Beside:
         StoreTrouble: the store failed. A key without the right to read is no failure.
     """
     try:
-        held = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
+        stored = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
     except StoreTrouble as trouble:
         if not trouble.forbidden:
             raise
-        return Beside(None, None, is_readable=False)
+        return ManifestFile(None, None, is_readable=False)
     now = transfers.clock.utc()
-    return Beside(held, Manifest.parse(held.content, uri, now) if held else None)
+    manifest = Manifest.parse(stored.content, uri, now) if stored else None
+    return ManifestFile(stored, manifest)
 
 
 def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
@@ -319,9 +326,9 @@ def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
     Raises:
         StoreTrouble: the store failed, refused to read, or the manifest is damaged.
     """
-    held = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
+    stored = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
     now = transfers.clock.utc()
-    return Manifest.parse(held.content, uri, now) if held else None
+    return Manifest.parse(stored.content, uri, now) if stored else None
 
 
 def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None:
@@ -340,18 +347,15 @@ def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None
     """
     store = manifest_store(transfers, uri)
     for _ in range(MANIFEST_TRIES):
-        beside = read_beside(transfers, uri)
-        if beside.is_foreign:
+        manifest_file = read_manifest_file(transfers, uri)
+        if manifest_file.is_foreign:
             raise StoreTrouble(f"{store.where} is another file, and stays as it is")
-        wanted = edit(beside.manifest)
-        if wanted is None or wanted == beside.manifest:
-            return beside.manifest
+        wanted = edit(manifest_file.manifest)
+        if wanted is None or wanted == manifest_file.manifest:
+            return manifest_file.manifest
         with suppress(Overtaken):
-            if beside.is_readable:
-                store.replace(
-                    wanted.text,
-                    beside.held.mark if beside.held else None,
-                )
+            if manifest_file.is_readable:
+                store.replace(wanted.text, manifest_file.mark)
             else:
                 store.write(iter([wanted.text]))
             return wanted
@@ -401,7 +405,7 @@ async def note_in_manifest(
         transfers: the means by which this process archives.
         uri: the object's URI.
         edit: the change.
-        listener: hears the warning.
+        listener: shows the warning.
         warning: what is missing after a failure, as the beginning of a sentence.
 
     Returns:
@@ -426,7 +430,7 @@ async def enter_owner(
         transfers: the means by which this process archives.
         record: the object in the owner's state. Another object under the same name is left alone.
         owner: the owner.
-        listener: hears of a failure.
+        listener: shows a failure.
 
     Returns:
         The manifest after the change; None if there is none, or if it was not changed.
@@ -456,7 +460,7 @@ async def note_drill(
         uris: the objects.
         snapshot: database and version. An object that another archive has replaced is left alone.
         drilled: the drill's result.
-        listener: hears of each failure.
+        listener: shows each failure.
 
     Returns:
         How many manifests name the drill now.

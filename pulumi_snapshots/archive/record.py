@@ -46,8 +46,8 @@ ARCHIVE_TIMEOUT = 3600.0  # seconds
 _HAS_SECRET = re.compile(r"@|[?&]|key|token|secret|password|sig=", re.IGNORECASE)
 """A destination that may hold a secret: no place of an archive needs one."""
 TIER_LIMIT = 500
-"""Objects that one tier may keep, and a state may hold with about 200 bytes each."""
-OURS = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
+"""Objects that one tier may keep, and that a state may hold, with about 200 bytes each."""
+OBJECT_NAME = re.compile(r"\d{8}T\d{6}Z-[^/]+\.zip(\.age)?")
 """The names of objects in a folder for each database."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 RECOVERY_DOC = (
@@ -222,12 +222,12 @@ class ArchiveInputs(Inputs):
             The inputs. Their `keep` includes `keep_last`.
         """
         database_id, version_id = which_snapshot(values)
-        found = super().of(values)
-        rule = found.keep
-        if rule is None and found.keep_last:
-            rule = Keep(last=found.keep_last)
+        inputs = super().of(values)
+        rule = inputs.keep
+        if rule is None and inputs.keep_last:
+            rule = Keep(last=inputs.keep_last)
         return replace(
-            found,
+            inputs,
             database_id=database_id,
             version_id=version_id or "",
             keep=rule,
@@ -240,16 +240,15 @@ class ArchiveInputs(Inputs):
         Args:
             values: inputs by their names in Python; `UNKNOWN` values are taken to be right.
         """
-        found = [
+        problems = [
             hidden_problem(each, values.get(each.property))
             for each in super().problems(values)
         ]
-        wrong = {each.property for each in found}
-        fit = {**values, "download_url": UNKNOWN} if "download_url" in wrong else values
-        return [
-            *found,
-            *(each for each in _conflicts(fit) if each.property not in wrong),
-        ]
+        wrong = {each.property for each in problems}
+        if "download_url" in wrong:
+            values = {**values, "download_url": UNKNOWN}
+        conflicts = _conflicts(values)
+        return problems + [each for each in conflicts if each.property not in wrong]
 
 
 def hidden_problem(problem: Problem, given: Any) -> Problem:
@@ -262,15 +261,12 @@ def hidden_problem(problem: Problem, given: Any) -> Problem:
     Returns:
         The problem, without its property if the value is a secret.
     """
-    has_private_key = encryption.PRIVATE in str(given).upper()
-    if has_private_key or (
-        problem.property == "destination" and _HAS_SECRET.search(str(given))
-    ):
-        return Problem(
-            "",
-            Message(f"{{{problem.property}}} {{why}}", why=problem.reason),
-        )
-    return problem
+    is_secret = encryption.PRIVATE in str(given).upper()
+    if problem.property == "destination" and _HAS_SECRET.search(str(given)):
+        is_secret = True
+    if not is_secret:
+        return problem
+    return Problem("", Message(f"{{{problem.property}}} {{why}}", why=problem.reason))
 
 
 def which_snapshot(values: Values) -> tuple[Any, Any]:
@@ -471,7 +467,7 @@ class ArchiveRecord(Record):
 
     @property
     def object(self) -> StoredObject:
-        """The object that the record describes."""
+        """The present object."""
         return StoredObject(
             self.uri,
             self.mark,
@@ -479,6 +475,12 @@ class ArchiveRecord(Record):
             pinned=bool(self.pinned),
             unproved=self.unproved is not None,
         )
+
+    @property
+    def all_objects(self) -> list[StoredObject]:
+        """The resource's objects, newest first, without one that a refresh found lost."""
+        present = [] if self.lost else [self.object]
+        return [*present, *self.earlier]
 
     def has_had(self, other: ArchiveRecord) -> bool:
         """Tell whether another record's object is among the earlier objects of this one.
@@ -489,19 +491,6 @@ class ArchiveRecord(Record):
         return any(
             (each.uri, each.mark) == (other.uri, other.mark) for each in self.earlier
         )
-
-
-def history(record: ArchiveRecord) -> list[StoredObject]:
-    """List the objects that a resource has.
-
-    Args:
-        record: what its state holds.
-
-    Returns:
-        Its objects, newest first, without the present object if a refresh found it lost.
-    """
-    present = [] if record.lost else [record.object]
-    return [*present, *record.earlier]
 
 
 class ArchiveSuccessor(NamedTuple):
@@ -539,8 +528,8 @@ class ArchiveMemory:
         Args:
             urn: the resource's URN; None if it is unknown.
         """
-        known = self.current.get(urn) if urn else None
-        return known.record if known else None
+        current = self.current.get(urn) if urn else None
+        return current.record if current else None
 
     def successor(
         self, urn: str | None, record: ArchiveRecord

@@ -5,6 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from pulumi_snapshots.archive.listed import (
+    ListedArchive,
+    list_archives,
+    owned_objects,
+)
 from pulumi_snapshots.archive.manifest import (
     Manifest,
     edit_manifest,
@@ -19,14 +24,8 @@ from pulumi_snapshots.archive.record import (
     ArchiveSuccessor,
     Keep,
     StoredObject,
-    history,
 )
 from pulumi_snapshots.archive.retention import archives_newest_first, kept_of
-from pulumi_snapshots.archive.shelf import (
-    Shelved,
-    owned_objects,
-    shelved,
-)
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.clock import REFRESH_PATIENCE
 from pulumi_snapshots.errors import AnyMessage, HintKind, Message, ProviderError
@@ -93,7 +92,8 @@ def release(transfers: Transfers, uri: str, mark: str, owner_id: str | None) -> 
     claimed = edit_manifest(
         transfers, uri, lambda now: _claimed_by(now, owner_id, claim)
     )
-    if claimed is None or claimed.claim != claim:  # another owner has entered meanwhile
+    # Another owner may have entered meanwhile.
+    if claimed is None or claimed.claim != claim:
         return release(transfers, uri, mark, owner_id)
     removed = store.remove(mark)
     _remove_claimed(transfers, uri, claim)
@@ -157,7 +157,7 @@ async def objects_before(
         transfers: the means by which this process archives.
         previous: the archive in the state; None for the first archive.
         inputs: with the rule, if there is one.
-        listener: hears if manifests cannot be read.
+        listener: shows a warning if manifests cannot be read.
 
     Returns:
         The objects in the state. If the state's list is full and there is a rule, also those of the
@@ -165,15 +165,12 @@ async def objects_before(
     """
     if previous is None:
         return []
-    known = history(previous)
+    known = previous.all_objects
     if inputs.keep is None or len(previous.earlier) < TIER_LIMIT:
         return known
     uris = {each.uri for each in known}
     owned = await owned_objects(transfers, previous, listener)
-    return [
-        *known,
-        *(each for each in owned if each.uri not in uris),
-    ]
+    return known + [each for each in owned if each.uri not in uris]
 
 
 async def prune(
@@ -190,7 +187,7 @@ async def prune(
         record: the archive that was just written.
         before: the resource's objects from before, newest first.
         inputs: the inputs, with the rule; nothing is removed without a rule.
-        listener: hears of each object that is removed, or is kept although the rule does not keep
+        listener: shows each object that is removed, or that stays although the rule does not keep
             it.
 
     Returns:
@@ -243,13 +240,13 @@ async def _surplus(
     doubts: list[StoreTrouble] = []
 
     def examine(number: int) -> None:
-        one = left[number]
+        stored = left[number]
         try:
-            manifest = manifest_at(transfers, one.uri)
+            manifest = manifest_at(transfers, stored.uri)
             is_drilled = manifest is not None and manifest.drill is not None
-            left[number] = replace(one, drilled=is_drilled)
-            # An object that is gone or was changed takes no place.
-            if transfers.at(one.uri).holds(one.mark):
+            left[number] = replace(stored, drilled=is_drilled)
+            # An object that is gone or was changed takes no place in a tier.
+            if transfers.at(stored.uri).holds(stored.mark):
                 good.append(left[number])
         except StoreTrouble as trouble:
             doubts.append(trouble)
@@ -282,7 +279,7 @@ async def end_archive(
     Args:
         transfers: the means by which this process archives.
         record: the archive in its state.
-        listener: hears whether the object stays.
+        listener: shows whether the object stays.
         successor: the archive that has replaced it; None if the resource is deleted.
         delete_object: whether the object is to be removed.
 
@@ -366,9 +363,9 @@ async def _hand_over(
     successor: ArchiveRecord,
     listener: Listener,
 ) -> None:
-    """Leave an object to what has replaced the resource, if that is another owner.
+    """Leave an object to the resource that has replaced this one, if that is another owner.
 
-    After a forced replacement it is: a create is not told what it replaces.
+    After a forced replacement it is another owner, since no create knows what it replaces.
     """
     if successor.owner == record.owner or record.owner is None:
         return
@@ -396,7 +393,7 @@ class Verdict:
         failed: whether the removal failed, so that the archive may still exist.
     """
 
-    archive: Shelved
+    archive: ListedArchive
     goes: bool
     why: AnyMessage | None = None
     failed: bool = False
@@ -428,7 +425,7 @@ async def forget_archives(
     Raises:
         StoreTrouble: the archives could not be listed.
     """
-    archives = await shelved(transfers, place)
+    archives = await list_archives(transfers, place)
     kept = _kept_of_databases(archives, keep)
     return [
         await _forgotten(transfers, each, kept, owner_id, dry_run=dry_run)
@@ -436,14 +433,14 @@ async def forget_archives(
     ]
 
 
-def _kept_of_databases(archives: Iterable[Shelved], keep: Keep) -> set[str]:
+def _kept_of_databases(archives: Iterable[ListedArchive], keep: Keep) -> set[str]:
     """Apply a rule to the archives of each database; returns the URIs of those that it keeps."""
-    stored = defaultdict[str, list[StoredObject]](list)
+    by_database = defaultdict[str, list[StoredObject]](list)
     for each in archives:
         manifest = each.manifest
         if manifest is None or manifest.database_id is None or each.problem:
             continue
-        one = StoredObject(
+        stored = StoredObject(
             each.uri,
             "",
             manifest.created_at,
@@ -451,57 +448,62 @@ def _kept_of_databases(archives: Iterable[Shelved], keep: Keep) -> set[str]:
             drilled=manifest.drill is not None,
             unproved=manifest.unproved is not None,
         )
-        stored[manifest.database_id].append(one)
+        by_database[manifest.database_id].append(stored)
     return {
         each.uri
-        for objects in stored.values()
+        for objects in by_database.values()
         for each in kept_of(archives_newest_first(objects), keep)
     }
 
 
 async def _forgotten(
     transfers: Transfers,
-    one: Shelved,
+    archive: ListedArchive,
     kept: set[str],
     owner_id: str,
     *,
     dry_run: bool,
 ) -> Verdict:
     """Remove an archive that no tier keeps, if it is this owner's and still as it was found."""
-    manifest = one.manifest
-    if manifest is None or one.uri in kept:
-        return Verdict(one, goes=False, why=one.problem)
-    why = _why_not_forgotten(one, manifest, owner_id)
+    manifest = archive.manifest
+    if manifest is None or archive.uri in kept:
+        return Verdict(archive, goes=False, why=archive.problem)
+    why = _why_not_forgotten(archive, manifest, owner_id)
     if why is not None or dry_run:
-        return Verdict(one, goes=why is None, why=why)
-    return await _released(transfers, one, owner_id)
+        return Verdict(archive, goes=why is None, why=why)
+    return await _released(transfers, archive, owner_id)
 
 
-def _why_not_forgotten(one: Shelved, manifest: Manifest, owner_id: str) -> str | None:
+def _why_not_forgotten(
+    archive: ListedArchive, manifest: Manifest, owner_id: str
+) -> str | None:
     """Say why an archive stays that no tier keeps; None if it may go."""
-    if one.problem and not one.is_missing:
-        return one.problem
-    if manifest.database_id is None and not one.is_missing:
+    if archive.problem and not archive.is_missing:
+        return archive.problem
+    if manifest.database_id is None and not archive.is_missing:
         return "its database is not known"
     others = manifest.others_text(owner_id) if manifest.owners else "unknown"
     if others:
-        return one.problem or f"its owner is {others}"
+        return archive.problem or f"its owner is {others}"
     return None
 
 
-async def _released(transfers: Transfers, one: Shelved, owner_id: str) -> Verdict:
+async def _released(
+    transfers: Transfers, archive: ListedArchive, owner_id: str
+) -> Verdict:
     """Remove an archive that was listed, unless it was changed since."""
     try:
-        seen = await transfers.reading(transfers.at(one.uri).stat)
-        if await transfers.reading(manifest_at, transfers, one.uri) != one.manifest:
-            return Verdict(
-                one,
-                goes=False,
-                why="it was changed since it was listed",
-            )
+        seen = await transfers.reading(transfers.at(archive.uri).stat)
+        manifest = await transfers.reading(manifest_at, transfers, archive.uri)
+        if manifest != archive.manifest:
+            why = "it was changed since it was listed"
+            return Verdict(archive, goes=False, why=why)
         mark = seen.mark if seen else ""
-        ended = await transfers.blocking(release, transfers, one.uri, mark, owner_id)
+        ended = await transfers.blocking(
+            release, transfers, archive.uri, mark, owner_id
+        )
     except StoreTrouble as trouble:
-        why = Message("was not removed: {why}", why=trouble.happened)
-        return Verdict(one, goes=False, why=why, failed=True)
-    return Verdict(one, goes=ended.removed or one.is_missing, why=ended.kept_for)
+        failure = Message("was not removed: {why}", why=trouble.happened)
+        return Verdict(archive, goes=False, why=failure, failed=True)
+    goes = ended.removed or archive.is_missing
+    return Verdict(archive, goes=goes, why=ended.kept_for)

@@ -171,9 +171,8 @@ class Source:
             async for piece in arriving:
                 self.received += len(piece)
                 total = self.known.total
-                if (
-                    total is not None and self.received > total
-                ):  # it would fill the disk
+                # Without this check an endless body would fill the disk.
+                if total is not None and self.received > total:
                     raise ProviderError(
                         f"the host sends more than the {total} bytes that were announced"
                     )
@@ -188,12 +187,7 @@ class Source:
         again = self._transfers.clock.utc() + timedelta(seconds=seconds)
         template = "{so_far}; the transfer broke off, next try {again} ({why})"
         self._listener.progress(
-            Message(
-                template,
-                so_far=self.so_far,
-                again=again,
-                why=error.happened,
-            )
+            Message(template, so_far=self.so_far, again=again, why=error.happened)
         )
         await self._transfers.clock.sleep(seconds)
 
@@ -204,9 +198,9 @@ class Source:
             self._listener.progress(self.so_far)
 
     def _describe(self, served: Served) -> None:
-        """Take what the first answer describes, if it is the right snapshot.
+        """Keep the first answer's description of the snapshot, with which later ones are compared.
 
-        Later answers are compared with that.
+        Raises `ProviderError` if the answer may be of another snapshot.
         """
         if served.version is None and not self._is_pinned(self._url):
             raise ProviderError(
@@ -258,8 +252,8 @@ class Source:
         """Use the URL in the database's own listing, or in that of the account.
 
         Returns:
-            True if it is a fresh one; False if it is the refused one, which should still be served;
-            None if this listing could not be had, or shows too little.
+            True if the URL is a fresh one; False if it was refused although it has not expired;
+            None if this listing could not be fetched, or is too old to show a fresh URL.
 
         Raises:
             NoUrl: the service does not list the snapshot any more.
@@ -270,7 +264,8 @@ class Source:
             page = await page_of(self._database_id, session.clock.monotonic())
             entry = page.version(self._version_id) if page else None
             if entry is not None:
-                return await self._use_if_fresh(session, entry)
+                is_used = await self._use(session, entry)
+                return None if not is_used and self._is_expired(session) else is_used
         except SquareCloudError as error:
             if error.passing:
                 return None
@@ -282,21 +277,16 @@ class Source:
             raise NoUrl(f"{refusal} {gone}")
         return None
 
-    async def _use_if_fresh(
-        self, session: Session, entry: ListedSnapshot
-    ) -> bool | None:
-        """Use the URL of a listing; returns the same as `_use_listed`."""
-        if await self._use(session, entry):
-            return True
-        return False if self._is_unexpired(session) else None
-
-    def _is_unexpired(self, session: Session) -> bool:
-        """Tell whether the present URL should still be served."""
+    def _is_expired(self, session: Session) -> bool:
+        """Tell whether the present URL says that it is not served any more."""
         expiry = expiry_of(self._url)
-        return expiry is None or expiry > session.client.service_clock.now()
+        return expiry is not None and expiry <= session.service_clock.now()
 
     async def _use(self, session: Session, entry: ListedSnapshot) -> bool:
-        """Use the URL of a listing; returns whether it is another one, and of the snapshot."""
+        """Use the URL of a listing if it is pinned to the snapshot and was not refused.
+
+        Returns whether the URL is used.
+        """
         record = await describe(
             session,
             self._database_id,

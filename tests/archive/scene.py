@@ -14,10 +14,10 @@ import httpx
 
 from pulumi_snapshots.archive.archive import ArchiveRequest, archive_snapshot
 from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.archive.listed import check_archived
 from pulumi_snapshots.archive.manifest import MANIFEST_FORMAT, Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveMemory, ArchiveRecord
 from pulumi_snapshots.archive.removal import end_archive
-from pulumi_snapshots.archive.shelf import check_archived
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.clock import rfc3339

@@ -30,10 +30,10 @@ from pulumi_snapshots.archive.archive import (
     NotArchived,
     archive_snapshot,
 )
+from pulumi_snapshots.archive.listed import ListedArchive, check_archived, list_archives
 from pulumi_snapshots.archive.manifest import Owner
 from pulumi_snapshots.archive.record import ArchiveInputs, ArchiveRecord
 from pulumi_snapshots.archive.removal import NotRemoved, end_archive
-from pulumi_snapshots.archive.shelf import Shelved, check_archived, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.errors import pip_install
 from pulumi_snapshots.storage import buckets, flow
@@ -162,10 +162,13 @@ class Bucket:
             ArchiveRequest(None, self.transfers, inputs, self.row, **resource)
         )
 
-    def shelved(self, key: str) -> list[Shelved]:
+    def list_archives(self, key: str) -> list[ListedArchive]:
         return anyio.run(
             partial(
-                shelved, self.transfers, Destination.parse(self.uri(key)), deep=True
+                list_archives,
+                self.transfers,
+                Destination.parse(self.uri(key)),
+                deep=True,
             )
         )
 
@@ -459,7 +462,7 @@ def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(
 
     key = record.uri.removeprefix(bucket.uri(""))
     store = bucket.transfers.at(record.uri)
-    assert [(each.uri, each.problem) for each in bucket.shelved("shop/")] == [
+    assert [(each.uri, each.problem) for each in bucket.list_archives("shop/")] == [
         (record.uri, None)
     ]
     _, digest = decrypt_object(
@@ -472,17 +475,17 @@ def test_archives_in_a_bucket_are_verified_refreshed_and_decrypted(
     renewed = bucket.refresh(record)
     assert (renewed.lost, renewed.mark == record.mark) == (None, False)
     bucket.put(key, bucket.content(key)[::-1])
-    assert (bucket.shelved("shop/")[0].problem or "").startswith(
+    assert (bucket.list_archives("shop/")[0].problem or "").startswith(
         "was changed: its SHA-256 is "
     )
     assert bucket.refresh(record).lost == "altered"
     obstore.delete(bucket.behind, key)
-    assert bucket.shelved("shop/")[0].problem == "is missing"
+    assert bucket.list_archives("shop/")[0].problem == "is missing"
     assert bucket.refresh(record).lost == "missing"
     with pytest.raises(
         StoreTrouble, match=r"shpo does not exist: nothing is stored there"
     ):
-        bucket.shelved("shpo/")
+        bucket.list_archives("shpo/")
 
 
 def test_an_object_that_may_not_be_deleted_is_named(
@@ -519,7 +522,7 @@ def test_a_key_that_may_only_write_is_enough(bucket: Bucket, small: Host) -> Non
     assert bucket.refresh(record) == record
     assert "403 Forbidden (credentials: " in bucket.row.warnings[-1]
     with pytest.raises(StoreTrouble, match=r"AccessDenied \(credentials: "):
-        bucket.shelved("")
+        bucket.list_archives("")
     assert bucket.holds("x.zip", record)
 
 

@@ -19,10 +19,10 @@ import pyrage
 import pytest
 
 from pulumi_snapshots.archive import manifest
+from pulumi_snapshots.archive.listed import list_archives
 from pulumi_snapshots.archive.manifest import note_drill
 from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveSuccessor, Drilled
 from pulumi_snapshots.archive.removal import NotRemoved
-from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.drill.calls import note_in_archives
 from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.storage.destination import Destination
@@ -134,7 +134,7 @@ async def test_every_kind_of_damage_is_found(at: Scene) -> None:
     (at.folder / "theirs.zip").write_bytes(b"x")
 
     async def problems(place: str, *, deep: bool) -> list[str]:
-        found = await shelved(at.transfers, Destination.parse(place), deep=deep)
+        found = await list_archives(at.transfers, Destination.parse(place), deep=deep)
         by_uri = {each.uri: each.problem for each in found}
         return [by_uri.pop(each.uri, "") or "" for each in records] + [*by_uri]
 
@@ -160,7 +160,7 @@ async def test_a_copy_of_an_archive_elsewhere_is_one_too(at: Scene) -> None:
         record = await at.archive(destination=f"{at.folder}/{name}")
         said = json.loads(manifest_of(record).read_text())
         assert said["object"] == file_of(record).name
-    found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    found = await list_archives(at.transfers, Destination.parse(f"{at.folder}/"))
     assert [each.problem for each in found] == [None, None]
 
 
@@ -182,7 +182,7 @@ async def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
         patch.object(os, "scandir", refused),
         pytest.raises(StoreTrouble, match=r"sub: Permission denied"),
     ):
-        await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+        await list_archives(at.transfers, Destination.parse(f"{at.folder}/"))
 
 
 # The commands ----------------------------------------------------------------------------------------------------------
@@ -406,7 +406,7 @@ async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(
     other = await at.archive()
     said = json.loads(manifest_of(record).read_text())
     manifest_of(record).write_text(json.dumps({**said, **changes}))
-    found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    found = await list_archives(at.transfers, Destination.parse(f"{at.folder}/"))
     assert [(each.uri, (each.problem or "")[:28]) for each in found] == [
         (record.uri, "its manifest cannot be read:"),
         (other.uri, ""),

@@ -14,10 +14,10 @@ import pytest
 from pulumi_snapshots.archive.archive import CLAIM_LIVES, NotArchived
 from pulumi_snapshots.archive.calls import ArchiveCalls
 from pulumi_snapshots.archive.difference import ArchiveRules
+from pulumi_snapshots.archive.listed import list_archives
 from pulumi_snapshots.archive.manifest import Owner, edit_manifest
 from pulumi_snapshots.archive.record import ArchiveMemory, ArchiveSuccessor
 from pulumi_snapshots.archive.removal import NotRemoved, Release, release
-from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.archive.upload import Upload
 from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
@@ -149,7 +149,7 @@ async def test_a_manifest_that_could_not_be_removed_goes_with_the_next_try(
         NotRemoved, match="was not deleted: only its manifest is left: AccessDenied"
     ):
         await at.remove(record, delete_object=True)
-    (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    (one,) = await list_archives(at.transfers, Destination.parse(f"{at.folder}/"))
     assert one.problem == "is missing"
     at.stores(FileStore)
     await at.remove(record, delete_object=True)
@@ -162,7 +162,7 @@ async def test_an_object_that_lost_its_manifest_is_removed_with_its_resource(
 ) -> None:
     record = await at.archive(owner=A)
     manifest_of(record).unlink()
-    (one,) = await shelved(at.transfers, Destination.parse(f"{at.folder}/"))
+    (one,) = await list_archives(at.transfers, Destination.parse(f"{at.folder}/"))
     assert one.problem is not None
     assert one.problem.startswith("has no manifest")
     await at.remove(record, delete_object=True)
@@ -401,7 +401,9 @@ async def test_a_folder_inside_anothers_loses_nothing_by_its_rule(at: Scene) -> 
         False,
         True,
     ]
-    found = await shelved(at.transfers, Destination.parse(f"{at.folder}/"), deep=True)
+    found = await list_archives(
+        at.transfers, Destination.parse(f"{at.folder}/"), deep=True
+    )
     assert [(each.uri, each.problem) for each in found] == sorted(
         [(newer.uri, None), (inner.uri, None)]
     )

@@ -15,6 +15,7 @@ import pytest
 
 from pulumi_snapshots.archive import removal
 from pulumi_snapshots.archive.difference import ArchiveRules, archive_difference
+from pulumi_snapshots.archive.listed import ListedArchive, list_archives
 from pulumi_snapshots.archive.record import (
     ArchiveInputs,
     ArchiveRecord,
@@ -24,7 +25,6 @@ from pulumi_snapshots.archive.record import (
 )
 from pulumi_snapshots.archive.removal import forget_archives
 from pulumi_snapshots.archive.retention import kept_by
-from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.archive.transfers import Transfers
 from pulumi_snapshots.cli.archives.archive import COMMAND_OWNER
 from pulumi_snapshots.clock import rfc3339, system_utc
@@ -355,14 +355,14 @@ async def test_an_archive_that_took_the_name_of_one_that_was_to_go_stays(
 ) -> None:
     put(tmp_path, 0)
     old = put(tmp_path, 1)
-    listed = shelved
+    listed = list_archives
 
-    async def listed_before(*given: Any) -> list[Shelved]:
+    async def listed_before(*given: Any) -> list[ListedArchive]:
         found = await listed(*given)
         put(tmp_path, 1, version_id="newer")
         return found
 
-    with patch.object(removal, "shelved", listed_before):
+    with patch.object(removal, "list_archives", listed_before):
         ended, _ = await forget_archives(
             at.transfers,
             Destination.parse(f"{tmp_path}/{DATABASE}/"),
@@ -443,4 +443,7 @@ def test_many_archives_are_listed_in_parallel(tmp_path: Path) -> None:
         put(tmp_path, day)
     transfers = Transfers()
     transfers.store = lambda place: Slow(place.file)  # type: ignore[method-assign]
-    assert len(anyio.run(shelved, transfers, Destination.parse(f"{tmp_path}/"))) == 20
+    assert (
+        len(anyio.run(list_archives, transfers, Destination.parse(f"{tmp_path}/")))
+        == 20
+    )

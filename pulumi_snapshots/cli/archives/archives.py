@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from pulumi_snapshots.archive.shelf import Shelved, shelved
+from pulumi_snapshots.archive.listed import ListedArchive, list_archives
 from pulumi_snapshots.cli.terminal.arguments import (
     DATABASE,
     command,
@@ -56,7 +56,7 @@ async def archives(
     place = place_text(destination.uri)
     doing = f"{'reading' if deep else 'listing'} {shown_file(place)}"
     with invocation.working(doing=doing, logged=deep):
-        shelf = await shelved(invocation.transfers, destination, deep=deep)
+        shelf = await list_archives(invocation.transfers, destination, deep=deep)
     # as `list` does; the sort keeps the names' order
     shelf.sort(key=_created_at, reverse=True)
     fields = [
@@ -84,13 +84,13 @@ async def archives(
         )
 
 
-def _created_at(archive: Shelved) -> str:
+def _created_at(archive: ListedArchive) -> str:
     """When the snapshot of an archive was taken, as it sorts; empty if that is not known."""
     created = archive.manifest.created_at if archive.manifest else None
     return rfc3339(parse_rfc3339(created)) if created else ""
 
 
-def _row(invocation: Invocation, archive: Shelved) -> tuple[str | None, ...]:
+def _row(invocation: Invocation, archive: ListedArchive) -> tuple[str | None, ...]:
     """Show one archive."""
     mark = GOOD[archive.is_good]
     name = place_text(archive.uri)
@@ -110,7 +110,7 @@ def _row(invocation: Invocation, archive: Shelved) -> tuple[str | None, ...]:
 
 
 async def _missing(
-    invocation: Invocation, shelf: Sequence[Shelved], expected: Sequence[str]
+    invocation: Invocation, shelf: Sequence[ListedArchive], expected: Sequence[str]
 ) -> list[str]:
     """List the expected databases that have no good archive, by their ids.
 

@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import click
 
+from pulumi_snapshots.archive.listed import list_archives
 from pulumi_snapshots.archive.manifest import note_drill
-from pulumi_snapshots.archive.shelf import shelved
 from pulumi_snapshots.cli.terminal import arguments
 from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import GOOD, facts, fields_of, table
@@ -220,7 +220,7 @@ async def _note(
     invocation.progress(f"listing {shown_file(name)}")
     uris = [
         each.uri
-        for each in await shelved(transfers, place)
+        for each in await list_archives(transfers, place)
         if each.manifest and not each.problem and each.manifest.snapshot == snapshot
     ]
     await note_drill(transfers, uris, snapshot, record.proof, invocation)

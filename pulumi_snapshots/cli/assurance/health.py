@@ -14,9 +14,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
+from pulumi_snapshots.archive.listed import ListedArchive, list_archives
 from pulumi_snapshots.archive.manifest import Manifest
 from pulumi_snapshots.archive.record import Drilled
-from pulumi_snapshots.archive.shelf import Shelved, shelved
 from pulumi_snapshots.cli.assurance.states import StateEntry
 from pulumi_snapshots.cli.terminal.account import (
     AccountPage,
@@ -395,7 +395,7 @@ class Evidence:
     """The later one of the service's and this machine's time."""
     since: datetime
     """The beginning of the period."""
-    shelf: Sequence[Shelved]
+    shelf: Sequence[ListedArchive]
     """All archives, also those that are not good."""
     history: Sequence[Guarded]
     """The snapshots of guards and restores, newest first."""
@@ -591,14 +591,14 @@ class Examination:
             self.session, existing, origin=self.limits.origin
         )
 
-    async def _archives(self) -> list[Shelved]:
+    async def _archives(self) -> list[ListedArchive]:
         """List the archives in all places."""
-        archives = list[Shelved]()
+        archives = list[ListedArchive]()
         for place in self.places:
             name = shown_file(place_text(place.uri))
             self.invocation.progress(f"listing {name}")
             with self.reading(f"the archives in {name} are not known"):
-                archives += await shelved(self.invocation.transfers, place)
+                archives += await list_archives(self.invocation.transfers, place)
         return archives
 
     async def _noted(self) -> tuple[Sequence[Guarded], Sequence[Attempt]]:

@@ -1,4 +1,4 @@
-"""Archives after their transfer: listed and verified by their manifests, refreshed, imported.
+"""Archives in a store: listed and verified by their manifests, refreshed, imported.
 
 Nothing here needs the account.
 """
@@ -14,7 +14,7 @@ from pulumi_snapshots.archive.manifest import (
     manifest_at,
 )
 from pulumi_snapshots.archive.record import (
-    OURS,
+    OBJECT_NAME,
     ArchiveRecord,
     StoredObject,
 )
@@ -37,26 +37,24 @@ LISTING_OWNED = 120.0
 
 
 @dataclass(frozen=True)
-class Shelved:
-    """One archive, or what remains of one.
+class ListedArchive:
+    """One archive, or the object or the manifest that is left of one.
 
     Attributes:
-        uri: the object's.
-        manifest: None if there is none, or it cannot be read.
+        uri: the object's URI.
+        manifest: the manifest; None if there is none, or it cannot be read.
         problem: what is wrong with the object; None if it is as its manifest says.
         size: bytes of the object; None if it is missing.
-        mark: the object's mark, if it was requested.
     """
 
     uri: str
     manifest: Manifest | None
     problem: str | None = None
     size: int | None = None
-    mark: str = ""
 
     @property
     def is_missing(self) -> bool:
-        """Whether only its manifest is left."""
+        """Whether only the manifest is left."""
         return self.size is None
 
     @property
@@ -66,7 +64,7 @@ class Shelved:
 
     @property
     def doubt(self) -> str | None:
-        """What is wrong with it, or why its content is not proved; None for a good archive."""
+        """What is wrong with the archive, or why its content is not proved; None if it is good."""
         if self.problem:
             return self.problem
         if self.manifest is None:
@@ -75,9 +73,9 @@ class Shelved:
         return f"is not proved: {unproved}" if unproved else None
 
 
-async def shelved(
+async def list_archives(
     transfers: Transfers, place: Destination, *, deep: bool = False
-) -> list[Shelved]:
+) -> list[ListedArchive]:
     """List and verify archives, including objects without a manifest.
 
     Args:
@@ -94,13 +92,13 @@ async def shelved(
     sizes = await transfers.reading(transfers.store(place).listing)
     if (
         not place.folder and place.uri in sizes
-    ):  # of one object, the listing is only that
+    ):  # the listing of an object lacks its manifest
         sizes.setdefault(place.uri + MANIFEST_SUFFIX, 0)
     archives = await _by_manifests(transfers, sizes)
     for uri in sizes.keys() - archives.keys():
         is_named = uri == place.uri and not uri.endswith(MANIFEST_SUFFIX)
-        if is_named or OURS.fullmatch(name_of(uri)):
-            archives[uri] = Shelved(uri, None, NO_MANIFEST, sizes[uri])
+        if is_named or OBJECT_NAME.fullmatch(name_of(uri)):
+            archives[uri] = ListedArchive(uri, None, NO_MANIFEST, sizes[uri])
     verified = []
     for _, each in sorted(archives.items()):
         problem = each.problem or await _problem(transfers, each, deep=deep)
@@ -110,9 +108,9 @@ async def shelved(
 
 async def _by_manifests(
     transfers: Transfers, sizes: Mapping[str, int]
-) -> dict[str, Shelved]:
+) -> dict[str, ListedArchive]:
     """Read all manifests of a listing; returns the archives that they describe, by URI."""
-    archives: dict[str, Shelved] = {}
+    archives: dict[str, ListedArchive] = {}
 
     def read(uri: str) -> None:
         size = sizes.get(uri)
@@ -120,10 +118,10 @@ async def _by_manifests(
             manifest = manifest_at(transfers, uri)
         except StoreTrouble as trouble:
             problem = f"its manifest cannot be read: {trouble.happened}"
-            archives[uri] = Shelved(uri, None, problem, size)
+            archives[uri] = ListedArchive(uri, None, problem, size)
             return
-        if manifest is not None:  # else it is somebody else's file, or has vanished
-            archives[uri] = Shelved(uri, manifest, size=size)
+        if manifest is not None:  # None: the file is somebody else's, or has vanished
+            archives[uri] = ListedArchive(uri, manifest, size=size)
 
     described = (
         uri.removesuffix(MANIFEST_SUFFIX)
@@ -134,16 +132,18 @@ async def _by_manifests(
     return archives
 
 
-async def _problem(transfers: Transfers, one: Shelved, *, deep: bool) -> str | None:
+async def _problem(
+    transfers: Transfers, archive: ListedArchive, *, deep: bool
+) -> str | None:
     """Say what is wrong with an object; None if it is as its manifest says."""
-    manifest = one.manifest
-    if one.size is None:
+    manifest = archive.manifest
+    if archive.size is None:
         return "is missing"
     if manifest is None:
         return None
-    if one.size != manifest.size:
-        return f"has {one.size} bytes, not {manifest.size}"
-    return await _change(transfers, one.uri, manifest) if deep else None
+    if archive.size != manifest.size:
+        return f"has {archive.size} bytes, not {manifest.size}"
+    return await _change(transfers, archive.uri, manifest) if deep else None
 
 
 async def _change(transfers: Transfers, uri: str, manifest: Manifest) -> str | None:
@@ -157,26 +157,6 @@ async def _change(transfers: Transfers, uri: str, manifest: Manifest) -> str | N
     return None
 
 
-async def find_archive(transfers: Transfers, place: Destination) -> Shelved:
-    """Find one archive and its manifest, without verifying it.
-
-    Args:
-        transfers: the means by which this process archives.
-        place: the object's place.
-
-    Returns:
-        The archive.
-
-    Raises:
-        StoreTrouble: the object is not there, or its manifest cannot be read.
-    """
-    seen = await transfers.reading(transfers.store(place).stat)
-    if seen is None:
-        raise StoreTrouble(f"{shown_file(place_text(place.uri))} does not exist")
-    manifest = await transfers.reading(manifest_at, transfers, place.uri)
-    return Shelved(place.uri, manifest, size=seen.size, mark=seen.mark)
-
-
 # One resource's archives ------------------------------------------------------------------------
 
 
@@ -188,7 +168,7 @@ async def owned_objects(
     Args:
         transfers: the means by which this process archives.
         record: the archive in the state.
-        listener: hears if the archives cannot be listed.
+        listener: shows a warning if the archives cannot be listed.
 
     Returns:
         The archives that are as their manifests say, newest first; none if they cannot be listed.
@@ -197,9 +177,8 @@ async def owned_objects(
     objects: list[StoredObject] = []
     try:
         with transfers.within(LISTING_OWNED):
-            for each in await shelved(transfers, folder):
-                if each.problem is None and _owns(record, each.manifest):
-                    objects += await _stored(transfers, each, record)
+            for each in await list_archives(transfers, folder):
+                objects += await _owned_object(transfers, each, record)
     except StoreTrouble as trouble:
         text = "earlier archives in {folder} are not counted: {why}."
         listener.warn(
@@ -213,22 +192,19 @@ async def owned_objects(
     return archives_newest_first(objects)
 
 
-def _owns(record: ArchiveRecord, manifest: Manifest | None) -> bool:
-    """Tell whether a manifest names the resource of a record as an owner."""
-    return manifest is not None and any(
-        each.id == record.owner for each in manifest.owners
-    )
-
-
-async def _stored(
-    transfers: Transfers, one: Shelved, record: ArchiveRecord
+async def _owned_object(
+    transfers: Transfers, archive: ListedArchive, record: ArchiveRecord
 ) -> list[StoredObject]:
-    """Make what a state holds of an archive that was listed; nothing if it is gone since."""
-    manifest = one.manifest
-    seen = await transfers.reading(transfers.at(one.uri).stat)
-    if manifest is None or seen is None:
+    """The object of a good archive as a state keeps it; none if another resource owns it."""
+    manifest = archive.manifest
+    if manifest is None or archive.problem is not None:
         return []
-    return [manifest.record(one.uri, seen.mark, record.owner).object]
+    if all(each.id != record.owner for each in manifest.owners):
+        return []
+    stat = await transfers.reading(transfers.at(archive.uri).stat)
+    if stat is None:  # removed since it was listed
+        return []
+    return [manifest.record(archive.uri, stat.mark, record.owner).object]
 
 
 async def imported(
@@ -252,12 +228,16 @@ async def imported(
         raise ProviderError(
             f"The id of an Archive is its URI, and it {error}"
         ) from None
-    one = await find_archive(transfers, place)
-    problem = await _problem(transfers, one, deep=False)
-    if one.manifest is None or problem:
+    stat = await transfers.reading(transfers.store(place).stat)
+    if stat is None:
+        raise StoreTrouble(f"{shown_file(place_text(place.uri))} does not exist")
+    manifest = await transfers.reading(manifest_at, transfers, place.uri)
+    archive = ListedArchive(place.uri, manifest, size=stat.size)
+    problem = await _problem(transfers, archive, deep=False)
+    if manifest is None or problem:
         happened = f"{place_text(place.uri)} {problem or NO_MANIFEST}"
         raise ProviderError(happened, then=[HintKind.DECLARE_ARCHIVE])
-    return one.manifest.record(place.uri, one.mark, None), one.manifest.recipients
+    return manifest.record(place.uri, stat.mark, None), manifest.recipients
 
 
 async def check_archived(
@@ -268,11 +248,11 @@ async def check_archived(
     Args:
         transfers: the means by which this process archives.
         record: the archive in the state.
-        listener: hears of an object that is missing, altered, or could not be checked.
+        listener: shows if an object is missing, altered, or could not be checked.
 
     Returns:
-        The record. It is `lost` if its object is certainly missing or altered, and lacks earlier
-        objects that are certainly gone. It is unchanged if nothing could be checked.
+        The record, without earlier objects that are certainly gone. It is `lost` if its object is
+        certainly missing or altered, and unchanged if nothing could be checked.
     """
     name = place_text(record.uri)
     store = transfers.at(record.uri)
@@ -311,20 +291,18 @@ async def _without_gone(
     """Forget earlier objects that are certainly gone, and say so."""
     gone: list[StoredObject] = []
 
-    def examine(one: StoredObject) -> None:
+    def examine(earlier: StoredObject) -> None:
         with suppress(StoreTrouble):
-            if transfers.at(one.uri).stat() is None:
-                gone.append(one)
+            if transfers.at(earlier.uri).stat() is None:
+                gone.append(earlier)
 
     await transfers.reading_each(examine, record.earlier)
     if gone:
         names = ", ".join(sorted(place_text(each.uri) for each in gone))
-        what = (
-            "1 earlier archive is"
-            if len(gone) == 1
-            else f"{len(gone)} earlier archives are"
-        )
-        listener.warn(f"{what} gone: {names}.")
+        which = f"{len(gone)} earlier archives are"
+        if len(gone) == 1:
+            which = "1 earlier archive is"
+        listener.warn(f"{which} gone: {names}.")
     return replace(
         record,
         earlier=tuple(each for each in record.earlier if each not in gone),
