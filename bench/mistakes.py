@@ -2348,8 +2348,8 @@ MISTAKES = (
     ("drill", "[*others, entry][-MOST_DRILLS:]", "[*others, entry]"),
     (
         "drill",
-        '[_shortened(each) for each in entry.get("results", ())]',
-        '[*entry.get("results", ())]',
+        "{name: result[name] for name in RESULT_FIELDS if name in result}",
+        "result",
     ),
     ("drill", "replace(record, last_good=None, attempt=None)", "replace(record, attempt=None)"),
     ("drill", "for each in by_database.get(record.database_id, ())", "for each in ()"),
@@ -2404,7 +2404,7 @@ MISTAKES = (
         "reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)",
         "reason = engine_misfit(connection, runtime)",
     ),
-    ("drill", "port = await self._port() if self.is_own else None", "port = None"),
+    ("drill", "if self.is_own:\n            with suppress", "if False:\n            with suppress"),
     (
         "drill",
         "if _passes(error):\n                    return None",
@@ -2454,8 +2454,8 @@ MISTAKES = (
     ),
     (
         "drill",
-        "if not record.passed:\n        raise DrillFailed",
-        "if False:\n        raise DrillFailed",
+        "if not record.passed:\n            raise DrillFailed",
+        "if False:\n            raise DrillFailed",
     ),
     (
         "drill",
@@ -2480,7 +2480,16 @@ MISTAKES = (
         "return self.failure is not None",
     ),
     ("drill", 'return ["drill", snapshot, triggers or []]', 'return ["drill", triggers or []]'),
-    ("drill", "key=lambda each: (not _is_later(each[0], record), each[0].drilled_at)", ""),
+    (
+        "drill",
+        "key=lambda good: (not _is_later(good, record), good.drilled_at)",
+        "key=lambda good: good.drilled_at",
+    ),
+    (
+        "drill",
+        "key=lambda good: (not _is_later(good, record), good.drilled_at)",
+        "key=lambda good: not _is_later(good, record)",
+    ),
     ("drill", "rows=each.rows, before=each.before)", "rows=each.rows)"),
     ("drill", "if self.restored is None:", "if False:"),
     ("drill", "if drilled_at <= drilled.drilled_at or drilled_at > now:", "if True:"),
@@ -2489,7 +2498,7 @@ MISTAKES = (
         "if drilled_at <= drilled.drilled_at or drilled_at > now:",
         "if drilled_at <= drilled.drilled_at:",
     ),
-    ("drill", "if not self.except_:  # else a whole", "if True:  # else a whole"),
+    ("drill", "if not self.except_:\n            counts", "if True:\n            counts"),
     ("drill", 'if each.host.strip("[]") in LOOPBACK', "if False"),
     ("drill", "for result in results or ():", "for result in (results or ())[:1]:"),
     ("drill", '("requested_at", "scratch_database_id", "passed")', '("requested_at",)'),
@@ -2525,7 +2534,7 @@ MISTAKES = (
         "if True:\n        return problems",
     ),
     ("drill", "each.table: each.before if is_same else each.rows", "each.table: each.rows"),
-    ("drill", "good is not None and good.database_id == record.database_id:", "good is not None:"),
+    ("drill", "if rows and good.database_id == record.database_id:", "if rows:"),
     (
         "drill",
         (
@@ -2546,7 +2555,11 @@ MISTAKES = (
         "for count in counts:\n            if count.problem is not None:",
         "for count in ():\n            if count.problem is not None:",
     ),
-    ("drill", "patience = SURE if error.lasting else START_PATIENCE", "patience = PATIENCE"),
+    (
+        "drill",
+        "patience = BELIEVED_AFTER if error.lasting else START_PATIENCE",
+        "patience = START_PATIENCE",
+    ),
     # Whether another restore came between.
     ("drill", "holds=HOLDS,", ""),
     ("drill", "async with self._held(restoring.sent):", "if True:"),

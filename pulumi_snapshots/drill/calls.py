@@ -1,4 +1,4 @@
-"""What the engine's calls do with a drill."""
+"""The engine's calls about a drill: create, read, update and delete."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +14,7 @@ from pulumi_snapshots.drill.record import (
     RESUMES,
     DrillInputs,
     DrillRecord,
+    GoodDrill,
 )
 from pulumi_snapshots.errors import AnyMessage
 from pulumi_snapshots.properties.catalogue import Values
@@ -56,29 +57,17 @@ class DrillCalls:
         in_state = calls.kept_for(memory.purposes(inputs.restore.triggers))
         kept: Any = in_state.record if in_state else None
         if in_state is None or not _is_result_of(inputs, kept):
-            drilling = Drilling(call.session(), inputs, call.listener, call.owner)
+            drilling = _drilling(call, inputs)
             return await _finish(
                 call, values, drilling.carry_out(forced=calls.is_forced)
             )
-        # The engine re-creates a resource that should not change, and this run has deleted it
-        # before.
+        # This run has deleted the resource, which should not change, and the engine re-creates it.
         await keep_in_ledger(call, in_state)
         if _is_settled(kept, values):
             return _resource(kept, values, None)
-        return await _finish(
-            call,
-            values,
-            _continue(call, kept, inputs),
-            kept.id,
-            kept,
-        )
+        return await _finish(call, values, _continue(call, kept, inputs), kept.id, kept)
 
-    async def read(
-        self,
-        _call: EngineCall,
-        id_: str,
-        state: Values,
-    ) -> Resource:
+    async def read(self, _call: EngineCall, id_: str, state: Values) -> Resource:
         """Return what the state holds; no request is sent, since a drill is an act.
 
         Args:
@@ -135,56 +124,19 @@ class DrillCalls:
         """
         record = DrillRecord.from_outputs(state)
         inputs = DrillInputs.of(values)
-        todo = self.compare(
-            call,
-            record,
-            state,
-            values,
-        ).updates
-        if DRILLS in todo:
-            drilling = Drilling(
-                call.session(),
-                inputs,
-                call.listener,
-                call.owner,
-                record.last_good,
-            )
-            return await _finish(
-                call,
-                values,
-                drilling.carry_out(),
-                id_,
-            )
-        if RESUMES not in todo and ASKS not in todo:
+        updates = self.compare(call, record, state, values).updates
+        if DRILLS in updates:
+            drilling = _drilling(call, inputs, record.last_good)
+            return await _finish(call, values, drilling.carry_out(), id_)
+        if RESUMES not in updates and ASKS not in updates:
             return _resource(record, values, id_)
         if record.passed:
             next_drill = record.next_drill(values.get("every"))
-            checked = _continue(
-                call,
-                record,
-                inputs,
-                next_drill,
-            )
-            return await _finish(
-                call,
-                values,
-                checked,
-                id_,
-            )
-        return await _finish(
-            call,
-            values,
-            _continue(call, record, inputs),
-            id_,
-            record,
-        )
+            checked = _continue(call, record, inputs, next_drill)
+            return await _finish(call, values, checked, id_)
+        return await _finish(call, values, _continue(call, record, inputs), id_, record)
 
-    async def delete(
-        self,
-        call: EngineCall,
-        _id: str,
-        state: Values,
-    ) -> None:
+    async def delete(self, call: EngineCall, _id: str, state: Values) -> None:
         """Forget the drill: nothing is sent, and the scratch database keeps what it holds.
 
         Args:
@@ -214,6 +166,13 @@ def _is_settled(record: DrillRecord, values: Values) -> bool:
     return bool(record.passed)
 
 
+def _drilling(
+    call: EngineCall, inputs: DrillInputs, last_good: GoodDrill | None = None
+) -> Drilling:
+    """Prepare a drill of the call's resource."""
+    return Drilling(call.session(), inputs, call.listener, call.owner, last_good)
+
+
 async def _continue(
     call: EngineCall,
     record: DrillRecord,
@@ -228,13 +187,7 @@ async def _continue(
         inputs: The inputs now.
         next_drill: See `Drilling.check_again`.
     """
-    drilling = Drilling(
-        call.session(),
-        inputs,
-        call.listener,
-        call.owner,
-        record.last_good,
-    )
+    drilling = _drilling(call, inputs, record.last_good)
     if record.pending:
         return await drilling.carry_out(record)
     return await drilling.check_again(record, next_drill)
@@ -252,21 +205,14 @@ async def _finish(
     Args:
         call: The engine's call.
         values: The inputs.
-        operation: What drills.
+        operation: The drill, or its checks.
         id_: The id in the state; None if the state does not have the resource yet.
         kept: What the state must keep, also if the operation could not begin, as without a key.
 
     Raises:
         ResourceNotFinished: The drill has failed, or its end was not seen.
     """
-    with ending_unfinished(
-        call,
-        DRILL,
-        values,
-        unfinished_drill,
-        id_,
-        kept,
-    ):
+    with ending_unfinished(call, DRILL, values, unfinished_drill, id_, kept):
         try:
             record = await operation
         except DrillFailed as error:
@@ -282,7 +228,7 @@ async def _finish(
 
 
 async def note_in_archives(call: EngineCall, record: DrillRecord) -> None:
-    """Note a drill that has passed in the manifests of this snapshot's archives of the stack."""
+    """Note a drill that has passed in the manifests of the stack's archives of the snapshot."""
     if record.proof is None:
         return
     snapshot = (record.database_id, record.version_id)
@@ -291,13 +237,8 @@ async def note_in_archives(call: EngineCall, record: DrillRecord) -> None:
         for archived, _ in call.shared.of(ArchiveMemory).current.values()
         if (archived.database_id, archived.version_id) == snapshot and not archived.lost
     ]
-    await note_drill(
-        call.shared.of(Transfers),
-        uris,
-        snapshot,
-        record.proof,
-        call.listener,
-    )
+    transfers = call.shared.of(Transfers)
+    await note_drill(transfers, uris, snapshot, record.proof, call.listener)
 
 
 def _resource(record: DrillRecord, values: Values, id_: str | None) -> Resource:

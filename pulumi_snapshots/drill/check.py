@@ -180,12 +180,7 @@ class Check(Record, sparse=True):
             return CheckResult(self.title, passed=False, expected=self.expected)
         text = as_text(found)
         shown = text if len(text) <= SHOWN_LIMIT else f"{text[:SHOWN_LIMIT]}…"
-        return CheckResult(
-            self.title,
-            self._is_met(found, text),
-            self.expected,
-            shown,
-        )
+        return CheckResult(self.title, self._is_met(found, text), self.expected, shown)
 
     def judge_tables(
         self, tables: Tables, counts: Sequence[TableCount], before: RowsBefore | None
@@ -225,10 +220,7 @@ class Check(Record, sparse=True):
             The result, which has not passed.
         """
         return CheckResult(
-            self.title,
-            passed=False,
-            expected=self.expected,
-            reason=reason,
+            self.title, passed=False, expected=self.expected, reason=reason
         )
 
     def _is_met(self, found: Any, text: str) -> bool:
@@ -288,8 +280,11 @@ def read_checks(given: object) -> list[Check]:
         raise Unfit("must be a list of checks")
     if len(given) > MOST_CHECKS:
         raise Unfit(f"must be {MOST_CHECKS} checks at most, not {len(given)}")
-    known = ((number, one) for number, one in enumerate(given, 1) if one is not UNKNOWN)
-    return [_read_check(one, f"check {number}") for number, one in known]
+    return [
+        _read_check(check, f"check {number}")
+        for number, check in enumerate(given, 1)
+        if check is not UNKNOWN
+    ]
 
 
 def _read_check(given: object, which: str) -> Check:
@@ -334,7 +329,7 @@ def _misfit(given: Mapping[str, object], record: type[Record]) -> AnyMessage | N
 
 
 def _contradiction(given: Mapping[str, object]) -> AnyMessage | None:
-    """Say what a check lacks, or has too much; None if the check has either a query or tables."""
+    """Say what a check lacks, or must not have; None if it has either a query or tables."""
     expectations = [name for name in EXPECTATIONS if given.get(name) is not None]
     has_query = given.get("query") is not None
     if given.get("tables_") is not None:

@@ -1,6 +1,6 @@
-"""What inputs may be, and what a change of them, or time, means for a drill. Sends no request.
+"""The checks of a drill's inputs, and what changed inputs, or time, mean for the drill.
 
-A drill is never replaced.
+Sends no request. A drill is never replaced.
 """
 
 from datetime import datetime, timedelta
@@ -66,10 +66,7 @@ class DrillRules(Rules):
         return problems
 
     def in_state(self, state: Values) -> StateRequest | None:
-        """Return the drill, or the wait for its restore's end.
-
-        None for one that is looked up by its id.
-        """
+        """Return the drill, or the wait for its restore's end; None for a lookup by id."""
         if "requested_at" not in state:
             return None
         record = DrillRecord.from_outputs(state)
@@ -88,19 +85,10 @@ class DrillRules(Rules):
         return late("drill.calls:DrillCalls")(self.compare)
 
     def others(
-        self,
-        record: DrillRecord,
-        old: Values,
-        new: Values,
-        same: Same,
+        self, record: DrillRecord, old: Values, new: Values, same: Same
     ) -> list[str]:
-        """Find those of these inputs that differ from what was drilled."""
-        return super().others(
-            record,
-            {**old, **record.to_outputs()},
-            new,
-            same,
-        )
+        """Find the inputs that differ from those of the drill."""
+        return super().others(record, {**old, **record.to_outputs()}, new, same)
 
     def otherwise(
         self,
@@ -119,8 +107,7 @@ class DrillRules(Rules):
         others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
         if record.passed:
             return _other_checks(record, every) if others else Changes()
-        # Nobody has judged a database that could not be reached, and the connection may be another
-        # one now.
+        # A database that could not be reached was not judged, and the connection may have changed.
         was_judged = record.passed is False and record.failure is None
         if was_judged and not others and new.get("on_failure") == "warn":
             return Changes(warning=record.warning)

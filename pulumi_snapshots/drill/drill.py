@@ -1,4 +1,4 @@
-"""Restore a snapshot onto a scratch database with one POST at most, and check what came back."""
+"""Restore a snapshot onto a scratch database with one POST at most, and check the restored data."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -52,15 +52,15 @@ from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
 from pulumi_snapshots.service.models import DatabaseStatus
 
 HOLDS = timedelta(seconds=90)
-"""How long the scratch database is held for the checks; renewed three times as often."""
+"""How long the scratch database is reserved for the checks, which is renewed every third of it."""
 START_PATIENCE = 120.0
 """Seconds for which a restored database may refuse connections, since it starts again."""
-SURE = 10.0
+BELIEVED_AFTER = 10.0
 """Seconds after which a refused login or a wrong certificate is believed.
 
 A server that starts may show such an error for a moment.
 """
-EVERY = 5.0
+CONNECT_EVERY = 5.0
 """Seconds between two tries to connect."""
 LONGEST_OF_DRILL = 300.0
 """Seconds that connecting, or one check, may take."""
@@ -173,10 +173,10 @@ class Drilling:
     async def carry_out(
         self, earlier: DrillRecord | None = None, *, forced: bool = False
     ) -> DrillRecord:
-        """Restore, and check what came back.
+        """Restore the snapshot, and check the restored data.
 
         Args:
-            earlier: A drill whose restore is only watched.
+            earlier: A drill whose restore is only watched; None requests a restore.
             forced: Whether another restore is wanted, whatever earlier runs have left.
 
         Returns:
@@ -211,17 +211,17 @@ class Drilling:
                 undecided=end.undecided,
                 cause=end.cause,
             ) from end.__cause__
-        return await conclude(self.session.ledger, self.member, judgement)
+        return await self._conclude(judgement)
 
     async def _refuse_misuse(self, runtime: str | None) -> None:
-        """Check before the request that the scratch database may be overwritten, and can be asked.
+        """Check before the request that the scratch database may be overwritten and connected to.
 
         Args:
             runtime: The snapshot's engine, if that is known.
 
         Raises:
-            RestoreRefused: Something uses the scratch database, or the connection cannot lead to
-            it.
+            RestoreRefused: Something uses the scratch database, or the connection cannot lead
+                there.
             LedgerUnavailable: Nothing shows that no guard uses it.
         """
         session = self.session
@@ -318,7 +318,7 @@ class Drilling:
     async def check_again(
         self, record: DrillRecord, next_drill: AnyMessage | None = None
     ) -> DrillRecord:
-        """Run the checks again, and restore again only if another restore came since.
+        """Run the checks again, and restore again only if the database was restored since.
 
         Args:
             record: The drill, whose snapshot was restored.
@@ -356,7 +356,7 @@ class Drilling:
             return await self.carry_out()
         if judgement is None:
             raise self._unchecked(record)
-        return await conclude(self.session.ledger, self.member, judgement)
+        return await self._conclude(judgement)
 
     async def _check(self, record: DrillRecord) -> Judgement:
         """Run the checks of a restored snapshot."""
@@ -371,8 +371,8 @@ class Drilling:
         return Judgement(record.with_results(results, proofs, seconds))
 
     def _recovery_seconds(self, record: DrillRecord) -> float | None:
-        """Return the seconds since the request; None if they are not all of the recovery."""
-        # Of a restore by an earlier run, somebody has waited since.
+        """Return the seconds since the request; None if these are not the time of a recovery."""
+        # After a restore by an earlier run, time has passed without any work.
         if self.restored is None:
             return None
         requested = parse_rfc3339(record.requested_at)
@@ -393,12 +393,12 @@ class Drilling:
             try:
                 return await self._ask_once(record)
             except DatabaseUnreachable as error:
-                patience = SURE if error.lasting else START_PATIENCE
+                patience = BELIEVED_AFTER if error.lasting else START_PATIENCE
                 if clock.monotonic() - began >= patience:
                     raise
-                again = clock.utc() + timedelta(seconds=EVERY)
+                again = clock.utc() + timedelta(seconds=CONNECT_EVERY)
                 self.member.waits("not reachable yet", next_poll=again, why=error.why)
-            await clock.sleep(EVERY)
+            await clock.sleep(CONNECT_EVERY)
 
     async def _ask_once(
         self, record: DrillRecord
@@ -468,6 +468,25 @@ class Drilling:
             rows, "the source, which may have grown since the snapshot was taken"
         )
 
+    async def _conclude(self, judgement: Judgement) -> DrillRecord:
+        """Remember a drill, and show and return it if it has passed; else raise `DrillFailed`."""
+        record = judgement.record
+        ledger = self.session.ledger
+        await note_ended(ledger, record)
+        if not record.passed:
+            raise DrillFailed(record, judgement.cause)
+        count = len(record.results or ())
+        checks = "its check passed" if count == 1 else f"all {count} checks passed"
+        passed = f"snapshot {record.snapshot} restores{_took(record)}, and {checks}"
+        if record.tables:
+            passed += f"; largest differences: {largest_differences(record.tables)}"
+        self.member.note(f"drill passed: {passed}")
+        if record.proof is not None:
+            await note_last_drill(
+                ledger, record.database_id, record.proof, record.last_good
+            )
+        return record
+
     def _unchecked(self, record: DrillRecord) -> ProviderError:
         """Make the error of checks that were not run to their end.
 
@@ -489,12 +508,12 @@ class Drilling:
         *,
         must_be_sure: bool,
     ) -> str | None:
-        """Say why the scratch database may hold something else than the drill has restored.
+        """Say why the scratch database may hold other data than the drill has restored.
 
         Args:
             record: The drill.
-            must_be_sure: Whether a lack of proof that the database still holds the restore is an
-                obstacle, too.
+            must_be_sure: Whether it is an obstacle, too, if nothing proves that the database still
+                holds the restore.
 
         Returns:
             The reason; None without an obstacle.
@@ -528,7 +547,7 @@ class Drilling:
         try:
             status = await self.session.client.restore_status(scratch, patience=BRIEF)
         except SquareCloudError as error:
-            # Without an answer, the checks prove as much as they would without this question.
+            # Without an answer, the checks still prove something.
             return isinstance(error, RestoreRunning)
         if status is None or record.restored_at is None:
             return False
@@ -541,7 +560,7 @@ class Drilling:
 
 
 def _silence(status: DatabaseStatus) -> str | None:
-    """Say why a status does not show since when its database has run; None if it shows that."""
+    """Say why a status does not show since when its database has run; None if the status does."""
     if not status.running:
         return "the scratch database does not run"
     if "uptime" not in status.model_fields_set:
@@ -561,44 +580,11 @@ async def _restored_after(ledger: Ledger, database_id: str, time: datetime) -> b
     return False
 
 
-async def conclude(
-    ledger: Ledger, listener: Member | Listener, judgement: Judgement
-) -> DrillRecord:
-    """Show and remember a drill that has passed, and return it.
-
-    Raises:
-        DrillFailed: The drill has not passed.
-    """
-    record = judgement.record
-    await note_ended(ledger, record)
-    if not record.passed:
-        raise DrillFailed(record, judgement.cause)
-    count = len(record.results or ())
-    checks = "its check passed" if count == 1 else f"all {count} checks passed"
-    restores = f"snapshot {record.snapshot} restores{_took(record)}"
-    listener.note(f"drill passed: {restores}, and {checks}{_differences(record)}")
-    if record.proof is not None:
-        await note_last_drill(
-            ledger, record.database_id, record.proof, record.last_good
-        )
-    return record
-
-
-def _differences(record: DrillRecord) -> str:
-    """Say which tables have changed most, if tables were counted."""
-    if not record.tables:
-        return ""
-    return f"; largest differences: {largest_differences(record.tables)}"
-
-
 def _restored(record: DrillRecord) -> str:
     onto = f"onto database {record.scratch_database_id}"
     return f"Snapshot {record.snapshot} was restored {onto}{_took(record)}"
 
 
 def _took(record: DrillRecord) -> str:
-    return (
-        ""
-        if record.restore_seconds is None
-        else f" in {spoken(record.restore_seconds)}"
-    )
+    seconds = record.restore_seconds
+    return "" if seconds is None else f" in {spoken(seconds)}"

@@ -12,13 +12,12 @@ from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import Document
 
 HISTORY = "drill_history"
-"""The ledger's key for how drills have ended, by the database whose snapshot it was, oldest first.
-"""
+"""The ledger's key for the ends of drills, by the snapshot's database, oldest first."""
 MOST_DRILLS = 15
 """Drills of one database: those of a quarter, one each week, and two more."""
 KEPT_DRILLS = timedelta(days=400)
 RESULT_FIELDS = ("check", "passed", "expected", "found", "reason")
-"""What is kept of the result of a check: a table with thousands of rows is not."""
+"""The properties of a check's result that are kept; the rows of thousands of tables are not."""
 
 
 async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
@@ -34,7 +33,10 @@ async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
     noted = replace(record, last_good=None, attempt=None).to_outputs()
     entry = {name: value for name, value in noted.items() if value is not None}
     ended = _identity(entry)
-    entry["results"] = [_shortened(each) for each in entry.get("results", ())]
+    entry["results"] = [
+        {name: result[name] for name in RESULT_FIELDS if name in result}
+        for result in entry.get("results", ())
+    ]
 
     def change(document: Document) -> None:
         oldest = ledger.clock.now() - KEPT_DRILLS
@@ -55,10 +57,6 @@ def _identity(entry: dict[str, Any]) -> list[Any]:
     return [
         entry.get(name) for name in ("requested_at", "scratch_database_id", "passed")
     ]
-
-
-def _shortened(result: dict[str, Any]) -> dict[str, Any]:
-    return {name: result[name] for name in RESULT_FIELDS if name in result}
 
 
 async def ended_drills(ledger: Ledger) -> list[DrillRecord]:

@@ -1,4 +1,4 @@
-"""The last drill of each database that has passed, as the ledger and the state remember it."""
+"""The last good drill of each database, as the ledger and the state remember it."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -22,26 +22,26 @@ COUNTED = "counted"
 async def note_last_drill(
     ledger: Ledger, database_id: str, drilled: Drilled, good: GoodDrill | None = None
 ) -> None:
-    """Remember a drill that has passed, unless a later one is known, which is not in the future.
+    """Remember a drill that has passed, unless the ledger has a later one, by a right clock.
 
-    The note may be lost: it is no proof.
+    The note may be lost, since it is no proof.
 
     Args:
         ledger: The ledger.
         database_id: The database whose snapshot was drilled.
         drilled: The drill.
-        good: The same with its results, whose rows the next drill is compared with.
+        good: The same drill with its results, with whose rows the next drill is compared.
     """
     counted = _rows_only(good) if good else {}
     now = rfc3339(ledger.clock.now())
 
     def change(document: Document) -> None:
-        known = document.setdefault(LAST, {})
-        last = known.get(database_id, {})
+        by_database = document.setdefault(LAST, {})
+        last = by_database.get(database_id, {})
         drilled_at = last.get("drilled_at", "")
         if drilled_at <= drilled.drilled_at or drilled_at > now:
             earlier = {COUNTED: last[COUNTED]} if COUNTED in last else {}
-            known[database_id] = {**drilled.to_outputs(), **earlier, **counted}
+            by_database[database_id] = {**drilled.to_outputs(), **earlier, **counted}
 
     with suppress(LedgerUnavailable):
         await ledger.edit(change)
@@ -94,27 +94,24 @@ async def rows_before(
     Raises:
         LedgerUnavailable: The ledger cannot be read.
     """
-    counted = (await ledger.read()).get(LAST, {}).get(record.database_id, {})
-    noted = counted.get(COUNTED)
-    found = list[tuple[GoodDrill, dict[str, int]]]()
-    for good in (last_good, GoodDrill.from_outputs(noted) if noted else None):
-        if good is not None and good.database_id == record.database_id:
-            rows = _rows_of(good, record)
-            if rows:
-                found.append((good, rows))
-    if not found:
-        return None
+    last = (await ledger.read()).get(LAST, {}).get(record.database_id, {})
+    noted = last.get(COUNTED)
+    candidates = [GoodDrill.from_outputs(noted)] if noted else []
+    if last_good is not None:
+        candidates.append(last_good)
     # By a wrong clock, a drill can seem later than this one.
-    good, rows = max(
-        found, key=lambda each: (not _is_later(each[0], record), each[0].drilled_at)
-    )
-    return RowsBefore(rows, _title(good, record))
+    candidates.sort(key=lambda good: (not _is_later(good, record), good.drilled_at))
+    for good in reversed(candidates):
+        rows = _rows_of(good, record)
+        if rows and good.database_id == record.database_id:
+            return RowsBefore(rows, _title(good, record))
+    return None
 
 
 def _rows_of(good: GoodDrill, record: DrillRecord) -> dict[str, int]:
     """Return the rows that a drill is compared with.
 
-    If the checks of the same restore run again, the rows are compared with the same rows as before.
+    If the checks of one restore run again, they compare with the same rows as the first time.
     """
     is_same = (good.version_id, good.drilled_at) == (
         record.version_id,

@@ -41,10 +41,10 @@ CONNECTION_FORMS = {
 }
 """Connection strings with the service's own user and database names, and a client certificate."""
 SLACK = timedelta(seconds=5)
-"""How far two times may be wrong: servers say whole seconds, and an answer takes time."""
+"""How far two times may be apart: servers say whole seconds, and an answer takes time."""
 STARTS_APART = timedelta(minutes=5)
 """How far the service's start of a database and the start of the server in it may be apart."""
-STAYS = 60.0
+SETTLED_AFTER = 60.0
 """Seconds for which the service must say that a database has not started again, to be believed."""
 DESCRIPTORS = Path("/proc/self/fd")
 ANOTHER_DATABASE = "the connection leads to another database"
@@ -57,12 +57,7 @@ NOT_ENOUGH = (
 )
 
 
-def own_connection(
-    kind: str,
-    place: str,
-    password: str,
-    file: str,
-) -> str:
+def own_connection(kind: str, place: str, password: str, file: str) -> str:
     """Make the connection string of a database of the service.
 
     Args:
@@ -113,10 +108,11 @@ class ProvesNothing(ProviderError):
 
 
 class Started(NamedTuple):
-    """When the service has last started a database.
+    """The last start of a database by the service.
 
-    The time is None if the service does not say. `with_server` says whether the server starts with
-    the database.
+    Attributes:
+        at: The time; None if the service does not say.
+        with_server: Whether the server starts with the database.
     """
 
     at: datetime | None
@@ -150,17 +146,17 @@ class Reach:
         return ServerAddress.of(connection).is_own(self.inputs.scratch_database_id)
 
     async def misfit(self, runtime: str | None) -> AnyMessage | None:
-        """Find out, before anything is overwritten, why the checks cannot ask the scratch database.
+        """Find out before the restore why the checks cannot connect to the scratch database.
 
         Args:
             runtime: The snapshot's engine, if that is known.
 
         Returns:
-            The reason; None if the checks can ask it.
+            The reason; None if they can.
 
         Raises:
-            SquareCloudError: The service does not say what is needed, and will not say it later
-                either.
+            SquareCloudError: The service does not give the address or the certificate, and will not
+                later either.
         """
         connection = self.inputs.connection
         if connection is None:
@@ -170,33 +166,28 @@ class Reach:
                 if _passes(error):
                     return None  # The checks ask again after the restore.
                 raise
-        port = await self._port() if self.is_own else None
+        scratch = self.inputs.scratch_database_id
+        port: int | None = None
+        if self.is_own:
+            with suppress(
+                SquareCloudError
+            ):  # if it matters, the restore's request fails too
+                database = await self.session.client.database(scratch, patience=BRIEF)
+                port = database.port
         address = ServerAddress.of(connection)
-        scratch = self.inputs.scratch_database_id
         reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)
-        return (
-            None if reason is None else Message("{connection} {reason}", reason=reason)
-        )
-
-    async def _port(self) -> int | None:
-        """Ask the service for the scratch database's port; None if it does not say."""
-        scratch = self.inputs.scratch_database_id
-        with suppress(
-            SquareCloudError
-        ):  # The request of the restore fails likewise, if it must.
-            return (await self.session.client.database(scratch, patience=BRIEF)).port
-        return None
+        return Message("{connection} {reason}", reason=reason) if reason else None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[str]:
-        """Keep what connecting needs while the block runs.
+        """Keep the client certificate in a file while the block runs.
 
         Yields:
             The connection string.
 
         Raises:
-            DatabaseUnreachable: The service does not say what is needed now, and may say it later.
-            ProvesNothing: The service will not say what is needed.
+            DatabaseUnreachable: The service does not give the address or the certificate now.
+            ProvesNothing: The service will not give them later either.
         """
         if self.inputs.connection is not None:
             yield self.inputs.connection
@@ -212,22 +203,18 @@ class Reach:
             raise ProvesNothing(str(missing))
         with held(self.certificate or b"") as file:
             place = f"{own_host(self.inputs.scratch_database_id)}:{self.port}"
+            password = self.inputs.password or ""
             try:
-                yield own_connection(
-                    self.kind or "",
-                    place,
-                    self.inputs.password or "",
-                    file,
-                )
+                yield own_connection(self.kind or "", place, password, file)
             except DatabaseUnreachable:
                 # The restore may have moved the database: the next try asks again.
                 self.port = None
                 raise
 
     async def _missing(self, runtime: str | None) -> AnyMessage | None:
-        """Ask the service for what is not known yet.
+        """Ask the service for the engine, the port and the certificate, unless they are known.
 
-        Returns what is missing to connect by the password, None if nothing is.
+        Returns what is missing to connect by the password; None if nothing is.
         """
         scratch = self.inputs.scratch_database_id
         client = self.session.client
@@ -247,7 +234,7 @@ class Reach:
         return None
 
     async def proofs(self, record: DrillRecord, age: float | None) -> list[str]:
-        """Find what shows that the scratch database is asked, and was restored.
+        """Find the proofs that the scratch database is asked, and was restored.
 
         Args:
             record: The drill, whose restore has ended.
@@ -308,7 +295,7 @@ class Reach:
         The status may be an old one. A time before `since`, the restore, or a database that does
         not run is therefore believed only if the status stays the same for a while.
         """
-        until = self.session.clock.monotonic() + STAYS
+        until = self.session.clock.monotonic() + SETTLED_AFTER
         while True:
             is_last = self.session.clock.monotonic() >= until
             try:
@@ -318,11 +305,11 @@ class Reach:
             if status is not None and status.running:
                 is_new = status.uptime is None or status.uptime >= since
                 if is_new or is_last:
-                    # Only an emulator that does not start a server of yours leaves the field empty.
-                    is_silent = (
+                    # Only an emulator leaves the field empty, for a server that it does not start.
+                    is_empty = (
                         "uptime" in status.model_fields_set and status.uptime is None
                     )
-                    return Started(status.uptime, with_server=not is_silent)
+                    return Started(status.uptime, with_server=not is_empty)
             elif is_last:
                 raise ProvesNothing(NOT_RUNNING)
             await self.session.clock.sleep(self.session.settings.poll_every)
@@ -335,7 +322,7 @@ class Reach:
             ProvesNothing: The service gives no status, although this is the last time to ask.
         """
         try:
-            # Not the answer to another request, which may have left before the restore was over.
+            # The answer to an earlier request does not do: it may be from before the restore's end.
             return await self.session.client.database_status(
                 self.inputs.scratch_database_id, patience=BRIEF
             )

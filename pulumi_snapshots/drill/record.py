@@ -34,14 +34,14 @@ from pulumi_snapshots.restore.record import RestoreInputs, said, with_snapshot_m
 from pulumi_snapshots.run.memory import DRILLS_OVERWRITE, id_at, is_same_database
 from pulumi_snapshots.snapshot.record import DATABASE_ENGINE
 
-# What can show that the scratch database was asked: its own host and port, and a server that has
+# The proofs that the scratch database was asked: its own host and port, or a server that has
 # started since the request.
 ADDRESS = "address"
 RESTART = "restart"
-# The output whose change says what an update has to do.
-DRILLS = "drilled_at"  # drill again
-RESUMES = "attempt"  # watch a restore
-ASKS = "results"  # run the checks
+# The output that an update changes says what the update does.
+DRILLS = "drilled_at"  # drills again
+RESUMES = "attempt"  # watches a restore
+ASKS = "results"  # runs the checks
 DRILL_TIMEOUT = 30 * 60.0  # seconds: those of a restore, and as many for the checks
 DRILL_PURPOSE = "drill a snapshot of"
 YEAR = 365 * 86400.0
@@ -211,10 +211,7 @@ def marks(snapshot: str, triggers: list[Any] | None) -> list[Any]:
 
 
 def _conflicts(values: Values) -> Iterator[Problem]:
-    """Find what is wrong with inputs beside each other.
-
-    A value that is wrong alone is `UNKNOWN`.
-    """
+    """Find inputs that do not fit each other. A value that is wrong by itself must be `UNKNOWN`."""
     database_id = values.get("database_id")
     scratch = values.get("scratch_database_id")
     if isinstance(scratch, str) and is_same_database(scratch, database_id):
@@ -251,7 +248,7 @@ def _source_misfit(source: str, values: Values) -> AnyMessage | None:
 
 
 def _password_problems(values: Values) -> Iterator[Problem]:
-    """Find what is wrong with the password; either it or a connection must be given."""
+    """Find what is wrong with the password; either a password or a connection must be given."""
     password = values.get("password")
     connection = values.get("connection")
     if password is None:

@@ -17,9 +17,8 @@ REMEMBERED_FOR = timedelta(days=1)
 """How long a request of a resource keeps drills away from its database.
 
 The provider sees every resource of a program, unless `--target` leaves some out, and none of other
-stacks and machines. A daily
-snapshot is seen within this time, and a resource that has left its program does not keep drills
-away for longer.
+stacks and machines. A daily snapshot is seen within this time, and a resource that has left its
+program does not keep drills away for longer.
 """
 
 
@@ -46,10 +45,7 @@ async def refusal(uses: Uses, ledger: Ledger, database_id: str) -> str | None:
 
 
 def _refusal_in(book: GuardBook, database_id: str) -> str | None:
-    """Say why the ledger's guards and requests keep drills away from a database.
-
-    None if they do not.
-    """
+    """Say which guard or request in the ledger keeps drills away; None if none does."""
     for entry in book.history():
         if is_same_database(entry.database_id, database_id):
             return in_use(f"Guard {entry.guard!r}")
@@ -65,7 +61,7 @@ def _refusal_in(book: GuardBook, database_id: str) -> str | None:
 
 
 def _uses(attempt: Attempt, database_id: str) -> bool:
-    """Whether the request shows that a resource or a guard is about the data of a database."""
+    """Whether a request shows that a resource or a guard uses the data of a database."""
     if owner_kind(attempt.owner) not in {"resource", "drill", "guard"}:
         return False  # A command asks for one snapshot or restore only.
     if attempt.source and is_same_database(

@@ -144,7 +144,8 @@ class Tables(Record, sparse=True):
             Each table, in the order of their names; also tables that are gone, and views that fail.
         """
         missing = dict(before.rows) if before else {}
-        if not self.except_:  # else a whole could hide keys that are left out
+        # With exceptions, a whole could hide keys that are left out.
+        if not self.except_:
             counts, missing = _in_same_parts([*counts], missing)
         every = [
             self._compared(count, missing.pop(count.table, None)) for count in counts
@@ -195,15 +196,15 @@ def _in_same_parts(
     before = Counter[str]()
     for name, number in rows.items():
         before[part_of(name)] += number
-    found: dict[str, TableCount] = {}
+    merged: dict[str, TableCount] = {}
     for each in counts:
         name = part_of(each.table)
-        earlier = found.get(name)
-        more = each.rows
+        earlier = merged.get(name)
+        rows_of_part = each.rows
         if earlier is not None:
-            more = (each.rows or 0) + (earlier.rows or 0)
-        found[name] = replace(each, table=name, rows=more)
-    return [*found.values()], dict(before)
+            rows_of_part = (each.rows or 0) + (earlier.rows or 0)
+        merged[name] = replace(each, table=name, rows=rows_of_part)
+    return [*merged.values()], dict(before)
 
 
 def problems_of(tables: Sequence[TableRows]) -> list[str]:
