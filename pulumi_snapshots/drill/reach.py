@@ -169,9 +169,8 @@ class Reach:
         scratch = self.inputs.scratch_database_id
         port: int | None = None
         if self.is_own:
-            with suppress(
-                SquareCloudError
-            ):  # if it matters, the restore's request fails too
+            # If the error matters, the request of the restore fails too.
+            with suppress(SquareCloudError):
                 database = await self.session.client.database(scratch, patience=BRIEF)
                 port = database.port
         address = ServerAddress.of(connection)
