@@ -1955,8 +1955,8 @@ MISTAKES = (
     ),
     (
         "archive",
-        "others = manifest.others_text(owner_id)\n    if others:\n        return Message(",
-        "others = None\n    if others:\n        return Message(",
+        "if other_owners:\n        return Message(",
+        "if False:\n        return Message(",
     ),
     (
         "archive",
@@ -1973,18 +1973,18 @@ MISTAKES = (
     ),
     (
         "archive",
-        "if self._is_same_database(manifest) and not others and not is_pinned:",
+        "if self._is_same_database(manifest) and not other_owners and not is_pinned:",
         "if self._is_same_database(manifest) and not is_pinned:",
     ),
     (
         "archive",
-        "if self._is_same_database(manifest) and not others and not is_pinned:",
-        "if self._is_same_database(manifest) and not others:",
+        "if self._is_same_database(manifest) and not other_owners and not is_pinned:",
+        "if self._is_same_database(manifest) and not other_owners:",
     ),
     (
         "archive",
-        "if self._is_same_database(manifest) and not others and not is_pinned:",
-        "if not others and not is_pinned:",
+        "if self._is_same_database(manifest) and not other_owners and not is_pinned:",
+        "if not other_owners and not is_pinned:",
     ),
     ("archive", "if is_gone or claim != written.claim:", "if is_gone:"),
     ("archive", "if is_gone or claim != written.claim:", "if claim != written.claim:"),
@@ -2027,7 +2027,7 @@ MISTAKES = (
         "if manifest != archive.manifest:",
         "if manifest is None:",
     ),
-    ("archive", "if why is not None or dry_run:", "if why is not None:"),
+    ("archive", "if reason is not None or dry_run:", "if reason is not None:"),
     ("archive", "if created_at else None", "if True else None"),
     (
         "archive",
@@ -2345,7 +2345,7 @@ MISTAKES = (
     ("cli/assurance", "and gap.until != evidence.now", ""),
     ("drill", "if _identity(each) != ended\n            and parse", "if parse"),
     ("drill", 'and parse_rfc3339(each["requested_at"]) > oldest', ""),
-    ("drill", "[*others, entry][-MOST_DRILLS:]", "[*others, entry]"),
+    ("drill", "[*earlier, entry][-MOST_DRILLS:]", "[*earlier, entry]"),
     (
         "drill",
         "{name: result[name] for name in RESULT_FIELDS if name in result}",
@@ -2363,7 +2363,7 @@ MISTAKES = (
     ),
     (
         "drill",
-        "misfit = wrong_engine or ServerAddress.of(connection).misfit(known)",
+        "misfit = wrong_engine or ServerAddress.of(connection).misfit(scratch_id)",
         "misfit = wrong_engine",
     ),
     ("drill", "if any(not own.startswith(wanted) for own in self.databases):", "if False:"),
@@ -2385,13 +2385,13 @@ MISTAKES = (
     ("drill", 'if host:\n        hosts = host.split(",")', "pass"),
     (
         "drill",
-        "is_direct=not looked_up and not REDIRECTING & more.keys())",
-        "is_direct=not looked_up)",
+        "is_direct = not looked_up and not REDIRECTING & parameters.keys()",
+        "is_direct = not looked_up",
     ),
     (
         "drill",
-        "is_direct=not looked_up and not REDIRECTING & more.keys())",
-        "is_direct=not REDIRECTING & more.keys())",
+        "is_direct = not looked_up and not REDIRECTING & parameters.keys()",
+        "is_direct = not REDIRECTING & parameters.keys()",
     ),
     ("drill", "own = OWN_HOST.fullmatch(self.host)", "own = OWN_HOST.match(self.host)"),
     (
@@ -2404,7 +2404,7 @@ MISTAKES = (
         "reason = engine_misfit(connection, runtime) or address.misfit(scratch, port)",
         "reason = engine_misfit(connection, runtime)",
     ),
-    ("drill", "if self.is_own:\n            with suppress", "if False:\n            with suppress"),
+    ("drill", "port = database.port\n        address", "port = None\n        address"),
     (
         "drill",
         "if _passes(error):\n                    return None",
@@ -2438,7 +2438,7 @@ MISTAKES = (
     ),
     ("drill", "if started.with_server:", "if False:"),
     ("drill", "if server_started >= requested:", "if True:"),
-    ("drill", "shown = [ADDRESS] if self.is_own else []", "shown = [ADDRESS]"),
+    ("drill", "proved_by = [ADDRESS] if self.is_own else []", "proved_by = [ADDRESS]"),
     ("drill", "if is_new or is_last:", "if True:"),
     ("drill", "if not is_last:\n                return None", "pass"),
     ("drill", "raise ProvesNothing(NOT_RUNNING)", "return Started(None, with_server=False)"),
@@ -2684,7 +2684,7 @@ MISTAKES = (
         "is_connected = is_late(error) or not session.is_lost(error)",
         "is_connected = True",
     ),
-    ("databases", "lasting=bool(LASTING.search(why))", "lasting=False"),
+    ("databases", "lasting = bool(LASTING.search(reason))", "lasting = False"),
     ("databases", "daemon=True", "daemon=False"),
     ("databases", 'if b"readonly" not in self._flags(words):', "if False:"),
     ("databases", "return each[FLAGS]", "return command[FLAGS]"),
@@ -2698,8 +2698,8 @@ MISTAKES = (
     ("databases", 'return {f"db{self._connection.db}": self._send("DBSIZE")}', "return {}"),
     (
         "databases",
-        "shown[_shown(prefix)] += keys",
-        "shown[_shown(prefix)] = keys",
+        "by_name[_shown(prefix)] += keys",
+        "by_name[_shown(prefix)] = keys",
     ),
     # What the plugin hands to the engine, and takes from it.
     (
@@ -2825,7 +2825,7 @@ MISTAKES = (
         "if successor.owner == record.owner or record.owner is None:",
         "if record.owner is None:",
     ),
-    ("storage", "is_wanted = stat.S_ISREG(found.st_mode) and (", "is_wanted = ("),
+    ("storage", "is_wanted = stat.S_ISREG(status.st_mode) and (", "is_wanted = ("),
     ("databases", 'original = getattr(error, "original_exception", None)', "original = None"),
     ("databases", 'elif name in {"host", "hostaddr", "user"}:', 'elif name in {"host", "user"}:'),
     ("plugin", "once.whole.add(self._owner)", "pass"),

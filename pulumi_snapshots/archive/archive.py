@@ -421,8 +421,10 @@ class _Transfer:
         if self._request.has_written(self.place.uri, seen):
             return
         name = place_text(self.place.uri)
-        why = ", and no manifest says what it is" if self._request.manifest else ""
-        raise ProviderError(f"{name} is there already{why}", then=[HintKind.KEEP_FILE])
+        happened = f"{name} is there already"
+        if self._request.manifest:
+            happened += ", and no manifest says what it is"
+        raise ProviderError(happened, then=[HintKind.KEEP_FILE])
 
     def _refuse_other_archive(self, manifest: Manifest | None) -> None:
         """Refuse to overwrite what another owner, or a pin, keeps; raises `ProviderError`."""
@@ -431,18 +433,18 @@ class _Transfer:
         owner_id = self._request.owner_id
         is_same_version = self._is_same_version(manifest)
         is_pinned = not is_same_version and manifest.pinned_by(owner_id)
-        others = manifest.others_text(owner_id)
-        if self._is_same_database(manifest) and not others and not is_pinned:
+        other_owners = manifest.others_text(owner_id)
+        if self._is_same_database(manifest) and not other_owners and not is_pinned:
             return
         text = "another archive has this name"
         if is_same_version:
             text = "it is encrypted for other {recipients}"
         if is_pinned:
             text += "; {pin} keeps it for good"
-        elif others:
+        elif other_owners:
             text += "; it belongs to {others}"
-        happened = Message(f"{text}. Give {{destination}} another name", others=others)
-        raise ProviderError(happened)
+        text += ". Give {destination} another name"
+        raise ProviderError(Message(text, others=other_owners))
 
     async def _verified(self, occupant: Occupant) -> Written | None:
         """Verify the same archive that is there; None if there is none, or it is not whole."""

@@ -211,8 +211,8 @@ def _other_snapshot(record: ArchiveRecord, new: Values) -> list[str]:
         names.append("database_id")
     if differs(record.version_id, version_id):
         names.append("version_id")
-    shown = (name if new.get(name) is not None else "download_url" for name in names)
-    return list(dict.fromkeys(shown))
+    inputs = (name if new.get(name) is not None else "download_url" for name in names)
+    return list(dict.fromkeys(inputs))
 
 
 # What a preview says of removals ----------------------------------------------------------------
@@ -249,9 +249,9 @@ def _rule(values: Values) -> Keep | None:
     """Get the rule; None if there is none, or a part of it is not known."""
     if holds_unknown(values.get("keep")) or holds_unknown(values.get("keep_last")):
         return None
-    known = ArchiveInputs.known(values, "keep", "keep_last")
-    last = known.get("keep_last")
-    keep: Keep | None = known.get("keep")
+    inputs = ArchiveInputs.known(values, "keep", "keep_last")
+    last = inputs.get("keep_last")
+    keep: Keep | None = inputs.get("keep")
     return Keep(last=last) if keep is None and last else keep
 
 
@@ -279,8 +279,8 @@ def _next_object(record: ArchiveRecord, values: Values) -> StoredObject | None:
         # A snapshot that is not taken yet is newer than all earlier ones.
         latest = max([system_utc(), *(each.taken for each in record.all_objects)])
         return StoredObject(uri, "", rfc3339(latest))
-    known = ArchiveInputs.known(values, "created_at")
-    created_at = known.get("created_at", record.created_at if is_same else None)
+    inputs = ArchiveInputs.known(values, "created_at")
+    created_at = inputs.get("created_at", record.created_at if is_same else None)
     return StoredObject(uri, "", created_at) if created_at else None
 
 

@@ -117,8 +117,10 @@ def _keep(given: object) -> Keep:
         problem = tiers[name].problem(number)
         if problem:
             raise Unfit(f"has {problem.property}, which {problem.reason}")
-    known = {name: number for name, number in numbers.items() if number is not UNKNOWN}
-    return Keep.from_outputs(known)
+    known_numbers = {
+        name: number for name, number in numbers.items() if number is not UNKNOWN
+    }
+    return Keep.from_outputs(known_numbers)
 
 
 def _destination(given: object) -> Destination:

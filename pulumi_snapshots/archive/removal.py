@@ -104,9 +104,9 @@ def _kept_for(manifest: Manifest | None, owner_id: str | None) -> AnyMessage | N
     """Say for whom an object stays: other owners, or this one's pin; None if it may go."""
     if manifest is None:
         return None
-    others = manifest.others_text(owner_id)
-    if others:
-        return Message("it is an archive of {others}", others=others)
+    other_owners = manifest.others_text(owner_id)
+    if other_owners:
+        return Message("it is an archive of {others}", others=other_owners)
     is_pinned = owner_id is not None and manifest.pinned_by(owner_id)
     return PINNED if is_pinned else None
 
@@ -165,12 +165,12 @@ async def objects_before(
     """
     if previous is None:
         return []
-    known = previous.all_objects
+    in_state = previous.all_objects
     if inputs.keep is None or len(previous.earlier) < TIER_LIMIT:
-        return known
-    uris = {each.uri for each in known}
+        return in_state
+    uris = {each.uri for each in in_state}
     owned = await owned_objects(transfers, previous, listener)
-    return known + [each for each in owned if each.uri not in uris]
+    return in_state + [each for each in owned if each.uri not in uris]
 
 
 async def prune(
@@ -193,11 +193,11 @@ async def prune(
     Returns:
         The record, with the remaining objects as its earlier ones.
     """
-    left = [each for each in before if each.uri != record.uri]
+    remaining = [each for each in before if each.uri != record.uri]
     rule = f"the last {inputs.keep_last}" if inputs.keep_last else "keep"
     with transfers.until(PRUNING):
         for each in await _surplus(
-            transfers, record.object, left, inputs.keep, listener
+            transfers, record.object, remaining, inputs.keep, listener
         ):
             name = place_text(each.uri)
             try:
@@ -213,14 +213,14 @@ async def prune(
                     f"{name} is beyond {rule} but was not removed: {trouble.happened}."
                 )
                 continue
-            left.remove(each)
+            remaining.remove(each)
             # Both lines stay under Diagnostics: nothing else deletes data.
             if ended.kept_for:
                 text = "kept {uri}, which is beyond {rule}: {why}"
                 listener.note(Message(text, uri=name, rule=rule, why=ended.kept_for))
             if ended.removed:
                 listener.note(f"removed {name}: beyond {rule}")
-    return replace(record, earlier=tuple(left)[:TIER_LIMIT])
+    return replace(record, earlier=tuple(remaining)[:TIER_LIMIT])
 
 
 async def _surplus(
@@ -293,11 +293,11 @@ async def end_archive(
         _say_kept(record, listener, successor)
         return
     name = place_text(record.uri)
-    why = _why_kept(record, successor)
+    kept_for = _why_kept(record, successor)
     try:
         with transfers.within(REFRESH_PATIENCE):
             removed = False
-            if why is None:
+            if kept_for is None:
                 ended = await transfers.blocking(
                     release,
                     transfers,
@@ -306,9 +306,9 @@ async def end_archive(
                     record.owner,
                 )
                 removed = ended.removed
-                why = ended.kept_for
-            if why is not None:
-                listener.note(Message("kept: {uri}: {why}", uri=name, why=why))
+                kept_for = ended.kept_for
+            if kept_for is not None:
+                listener.note(Message("kept: {uri}: {why}", uri=name, why=kept_for))
             elif removed:
                 listener.note(f"deleted {name}")
             elif await transfers.blocking(transfers.at(record.uri).stat) is not None:
@@ -353,8 +353,10 @@ def _say_uncounted(
     is_held = successor is not None and successor.record.owner == record.owner
     count = len(record.earlier)
     if count and not is_held:
-        what = "1 earlier archive" if count == 1 else f"{count} earlier archives"
-        listener.note(f"kept: {what} of this resource, which no rule counts any more")
+        archives = "1 earlier archive" if count == 1 else f"{count} earlier archives"
+        listener.note(
+            f"kept: {archives} of this resource, which no rule counts any more"
+        )
 
 
 async def _hand_over(
@@ -468,9 +470,9 @@ async def _forgotten(
     manifest = archive.manifest
     if manifest is None or archive.uri in kept:
         return Verdict(archive, goes=False, why=archive.problem)
-    why = _why_not_forgotten(archive, manifest, owner_id)
-    if why is not None or dry_run:
-        return Verdict(archive, goes=why is None, why=why)
+    reason = _why_not_forgotten(archive, manifest, owner_id)
+    if reason is not None or dry_run:
+        return Verdict(archive, goes=reason is None, why=reason)
     return await _released(transfers, archive, owner_id)
 
 
@@ -482,9 +484,9 @@ def _why_not_forgotten(
         return archive.problem
     if manifest.database_id is None and not archive.is_missing:
         return "its database is not known"
-    others = manifest.others_text(owner_id) if manifest.owners else "unknown"
-    if others:
-        return archive.problem or f"its owner is {others}"
+    other_owners = manifest.others_text(owner_id) if manifest.owners else "unknown"
+    if other_owners:
+        return archive.problem or f"its owner is {other_owners}"
     return None
 
 
@@ -496,8 +498,8 @@ async def _released(
         seen = await transfers.reading(transfers.at(archive.uri).stat)
         manifest = await transfers.reading(manifest_at, transfers, archive.uri)
         if manifest != archive.manifest:
-            why = "it was changed since it was listed"
-            return Verdict(archive, goes=False, why=why)
+            reason = "it was changed since it was listed"
+            return Verdict(archive, goes=False, why=reason)
         mark = seen.mark if seen else ""
         ended = await transfers.blocking(
             release, transfers, archive.uri, mark, owner_id

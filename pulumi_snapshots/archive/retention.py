@@ -50,7 +50,7 @@ def kept_by(keep: Keep, times: Sequence[datetime]) -> set[int]:
     )
     kept: set[int] = set()
     for name, most in keep.to_outputs().items():
-        left = most
+        slots_left = most
         before: object = None
         for number in newest:
             period = (
@@ -59,10 +59,10 @@ def kept_by(keep: Keep, times: Sequence[datetime]) -> set[int]:
                 else number
             )
             is_next = period != before or number == newest[-1]
-            if left and is_next:
+            if slots_left and is_next:
                 kept.add(number)
                 before = period
-                left -= 1
+                slots_left -= 1
     return kept
 
 

@@ -86,12 +86,12 @@ class Transfers(Stoppable):
         with self.until(seconds) as scope:
             yield
         if scope.cancelled_caught:
-            why = (
+            reason = (
                 "it was interrupted"
                 if self.stopping
                 else "the store did not answer in time"
             )
-            raise StoreTrouble(why)
+            raise StoreTrouble(reason)
 
     async def blocking(self, call: Callable[..., T], *args: Any) -> T:
         """Run a blocking call in a worker thread. A cancellation waits for its end.

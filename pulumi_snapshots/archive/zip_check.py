@@ -115,8 +115,8 @@ class _End(io.BytesIO):
         self._before = before
 
     def seek(self, place: int, whence: int = 0) -> int:
-        here = place if whence else place - self._before
-        return super().seek(here, whence) + self._before
+        offset = place if whence else place - self._before
+        return super().seek(offset, whence) + self._before
 
     def tell(self) -> int:
         return super().tell() + self._before
@@ -250,20 +250,20 @@ def _unpacked(
     unpacker: Any = (
         bz2.BZ2Decompressor() if is_bzip2 else zlib.decompressobj(-zlib.MAX_WBITS)
     )
-    left = packed
+    bytes_left = packed
     while not unpacker.eof:
         wants_input = getattr(unpacker, "needs_input", True)
-        data = file.peek()[:left] if wants_input else b""
+        data = file.peek()[:bytes_left] if wants_input else b""
         part = unpacker.decompress(data, UNPACKED_AT_ONCE)
         rest = unpacker.unused_data or getattr(unpacker, "unconsumed_tail", b"")
         taken = len(data) - len(rest)
         if taken < 0 or not (part or taken):
             raise EOFError("a member is cut short or has other data")
         file.read(taken)
-        if left is not None:
-            left -= taken
+        if bytes_left is not None:
+            bytes_left -= taken
         yield part
-    if left:
+    if bytes_left:
         raise EOFError("a member ends before its data")
 
 

@@ -192,18 +192,18 @@ class Database:
     ) -> ProviderError:
         """Make the error for users of a library's error."""
         engine = ENGINES[self._kind]
-        why = self._reason(error)
+        reason = self._reason(error)
         if isinstance(error, ImportError):
             extra = [Hint(HintKind.INSTALL_EXTRA, pip=pip_install(engine.extra))]
-            why = f"{engine.library} is missing or does not load ({why})"
-            return DatabaseUnreachable(engine.title, why, extra, lasting=True)
+            reason = f"{engine.library} is missing or does not load ({reason})"
+            return DatabaseUnreachable(engine.title, reason, extra, lasting=True)
         if is_late(error):
             what = "result" if is_connected else "answer"
-            why = f"no {what} within {self._timeout:g} s"
+            reason = f"no {what} within {self._timeout:g} s"
         if is_connected:
-            return CheckNotRun(why)
-        lasting = bool(LASTING.search(why))
-        return DatabaseUnreachable(engine.title, why, lasting=lasting)
+            return CheckNotRun(reason)
+        lasting = bool(LASTING.search(reason))
+        return DatabaseUnreachable(engine.title, reason, lasting=lasting)
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

@@ -152,8 +152,8 @@ def _refuse_unreadable(dsn: str, engine: DatabaseEngine) -> None:
         raise unescaped  # A part of the password may stand there.
     strange = sorted(parameters(dsn).keys() - engine.parameters)
     if strange:
-        known = ", ".join(sorted(engine.parameters))
-        raise Unfit(f"has a parameter {strange[0]}; {engine.title} has {known}")
+        allowed = ", ".join(sorted(engine.parameters))
+        raise Unfit(f"has a parameter {strange[0]}; {engine.title} has {allowed}")
 
 
 def keywords(dsn: str) -> list[tuple[str, str]]:

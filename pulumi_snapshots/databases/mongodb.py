@@ -146,8 +146,10 @@ def _read_command(text: str) -> dict[str, Any]:
     document = _document(text)
     name = next(iter(document))
     if name not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        raise Refused(f"a check of MongoDB is one of the commands {known}, not {name}")
+        allowed = ", ".join(COMMANDS)
+        raise Refused(
+            f"a check of MongoDB is one of the commands {allowed}, not {name}"
+        )
     written = json_util.dumps(document)
     if any(f'"{stage}": ' in written for stage in WRITING):
         stages = " and ".join(sorted(WRITING))

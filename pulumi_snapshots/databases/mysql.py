@@ -85,11 +85,11 @@ class MySQL(BlockingConnection):
         dsn: str,
         seconds: float,
     ) -> None:
-        given = (
+        arguments = (
             login(dsn) | tls_arguments(parameters(dsn)) | dict.fromkeys(LIMITS, seconds)
         )
         self._connection: Any = pymysql.connect(
-            **given, charset="utf8mb4", init_command=PREPARE_MYSQL
+            **arguments, charset="utf8mb4", init_command=PREPARE_MYSQL
         )
         self.end = self._connection.close
         self.is_lost = lambda _: not self._connection.open

@@ -134,10 +134,10 @@ class Redis(BlockingConnection):
                 break
             if system_monotonic() > until:
                 raise Refused(f"the keys of {database} could not be counted in time")
-        shown = Counter[str]()  # two prefixes of bytes can have one name
+        by_name = Counter[str]()  # two prefixes of bytes can have one name
         for prefix, keys in counts.items():
-            shown[_shown(prefix)] += keys
-        return shown
+            by_name[_shown(prefix)] += keys
+        return by_name
 
     def count(self, table: Table, seconds: float) -> int:  # noqa: ARG002  the list has the number
         """Return the number of keys."""

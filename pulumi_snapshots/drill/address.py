@@ -99,20 +99,21 @@ class ServerAddress:
             usual_port = ENGINES[kind_of(dsn)].port
         except Unfit:
             return cls((), is_direct=False)
-        more = dict(keywords(dsn))
+        parameters = dict(keywords(dsn))
         netloc = ""
         if "://" in dsn:
             parts = urlsplit(dsn)
-            more = dict(parse_qsl(parts.query))
+            parameters = dict(parse_qsl(parts.query))
             netloc = parts.netloc.rpartition("@")[2]
         servers = _servers(
             netloc,
-            more.get("host"),
-            more.get("port"),
+            parameters.get("host"),
+            parameters.get("port"),
             usual_port,
         )
         looked_up = dsn.startswith("mongodb+srv:")
-        return cls(servers, is_direct=not looked_up and not REDIRECTING & more.keys())
+        is_direct = not looked_up and not REDIRECTING & parameters.keys()
+        return cls(servers, is_direct)
 
     @property
     def databases(self) -> set[str]:

@@ -199,8 +199,8 @@ class Check(Record, sparse=True):
         problems = problems_of(compared)
         found = totals_of(compared)
         if problems:
-            more = len(problems) - SHOWN_TABLES
-            rest = [f"{more:,} more"] if more > 0 else []
+            unnamed = len(problems) - SHOWN_TABLES
+            rest = [f"{unnamed:,} more"] if unnamed > 0 else []
             found = "; ".join([*problems[:SHOWN_TABLES], *rest])
         return CheckResult(
             self.title,
@@ -304,9 +304,9 @@ def _read_check(given: object, which: str) -> Check:
 
 def _read(given: Values, record: type[Record]) -> dict[str, Any]:
     """Read the known properties of an object."""
-    known = record.properties()
+    properties = record.properties()
     return {
-        name: known[name].read(value)
+        name: properties[name].read(value)
         for name, value in given.items()
         if value not in (None, UNKNOWN)
     }
@@ -317,11 +317,12 @@ def _misfit(given: Mapping[str, object], record: type[Record]) -> AnyMessage | N
 
     None if nothing is.
     """
-    known = record.properties()
+    properties = record.properties()
     for name in given:
-        if name not in known:
-            return Message(f" with {{it}}, which is none of {_listed(known)}", it=name)
-    for name, each in known.items():
+        if name not in properties:
+            template = f" with {{it}}, which is none of {_listed(properties)}"
+            return Message(template, it=name)
+    for name, each in properties.items():
         problem = each.problem(given.get(name))
         if problem is not None:
             return Message(f", whose {{{name}}} {{why}}", why=problem.reason)
@@ -376,8 +377,8 @@ def _same(expected: Any, found: Any) -> bool:
         return expected == found
     if isinstance(expected, bool) and isinstance(found, int):
         return expected == found  # MySQL's truth is 1.
-    one = _number(expected)
-    other = _number(found)
-    if one is None or other is None:
+    expected_number = _number(expected)
+    found_number = _number(found)
+    if expected_number is None or found_number is None:
         return as_text(expected) == as_text(found)
-    return one == other
+    return expected_number == found_number

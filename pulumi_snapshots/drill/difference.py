@@ -104,12 +104,14 @@ class DrillRules(Rules):
             return Changes(updates=(DRILLS,), reason=reason)
         if record.pending:
             return Changes()
-        others = not holds_unknown(new.get("checks")) and changed("checks", old, new)
+        has_other_checks = changed("checks", old, new)
+        if holds_unknown(new.get("checks")):
+            has_other_checks = False
         if record.passed:
-            return _other_checks(record, every) if others else Changes()
+            return _other_checks(record, every) if has_other_checks else Changes()
         # A database that could not be reached was not judged, and the connection may have changed.
         was_judged = record.passed is False and record.failure is None
-        if was_judged and not others and new.get("on_failure") == "warn":
+        if was_judged and not has_other_checks and new.get("on_failure") == "warn":
             return Changes(warning=record.warning)
         return Changes(
             updates=(ASKS,), reason="the checks run again, without another restore"

@@ -228,10 +228,10 @@ class Drilling:
         scratch = self.inputs.scratch_database_id
         in_use = await refusal(session.memory.uses, session.ledger, scratch)
         if in_use is not None:
-            why = Message(
+            reason = Message(
                 "{scratch_database_id} ({scratch}) {why}", scratch=scratch, why=in_use
             )
-            raise RestoreRefused(why, NOT_RESTORED)
+            raise RestoreRefused(reason, NOT_RESTORED)
         misfit = await self.reach.misfit(runtime)
         if misfit is not None:
             raise RestoreRefused(misfit, NOT_RESTORED)
@@ -302,13 +302,13 @@ class Drilling:
         if restored.restored_at is None:
             return record
         ended = parse_rfc3339(restored.restored_at)
-        shown = restoring.watch.shown if restoring.watch else None
+        status = restoring.watch.shown if restoring.watch else None
         if (
-            shown is not None
-            and shown.state == SUCCESS
-            and shown.finished_at is not None
+            status is not None
+            and status.state == SUCCESS
+            and status.finished_at is not None
         ):
-            ended = shown.finished_at
+            ended = status.finished_at
         seconds = (ended - parse_rfc3339(record.requested_at)).total_seconds()
         # An earlier run's restore may have been seen running only long after its end.
         if seconds > self.inputs.timeout:
@@ -363,8 +363,8 @@ class Drilling:
         try:
             results, proofs = await self._ask(record)
         except DatabaseUnreachable as error:
-            why = f"the scratch database cannot be reached: {error.why}"
-            return Judgement(record.with_failure(why), error)
+            reason = f"the scratch database cannot be reached: {error.why}"
+            return Judgement(record.with_failure(reason), error)
         except ProvesNothing as error:
             return Judgement(record.with_failure(error.why), error)
         seconds = self._recovery_seconds(record)
@@ -437,8 +437,8 @@ class Drilling:
         try:
             before = await rows_before(self.session.ledger, self.last_good, record)
         except LedgerUnavailable as error:
-            why = f"the last good drill is not known: {error.happened}"
-            raise CheckNotRun(why) from error
+            reason = f"the last good drill is not known: {error.happened}"
+            raise CheckNotRun(reason) from error
         source = self.inputs.source_connection
         if before is None and source is not None:
             self.member.progress("counting the tables of the source")
@@ -459,8 +459,9 @@ class Drilling:
             ) from error
         for count in counts:
             if count.problem is not None:
-                why = f"{shown_name(count.table)} cannot be counted at the source: {count.problem}"
-                raise CheckNotRun(why)
+                name = shown_name(count.table)
+                reason = f"{name} cannot be counted at the source: {count.problem}"
+                raise CheckNotRun(reason)
         rows = {count.table: count.rows for count in counts if count.rows is not None}
         if not any(rows.values()):
             raise CheckNotRun("the source has no row to compare with")
@@ -492,11 +493,11 @@ class Drilling:
 
         If the drill has passed before, its state stays.
         """
-        why = f"The wait ended after {spoken(self.inputs.timeout)}"
+        ending = f"The wait ended after {spoken(self.inputs.timeout)}"
         if self.session.stopping:
-            why = "The wait was interrupted"
+            ending = "The wait was interrupted"
         happened = (
-            f"{_restored(record)}, and its checks were not run to their end. {why}."
+            f"{_restored(record)}, and its checks were not run to their end. {ending}."
         )
         if record.passed:
             return ProviderError(happened, then=[Hint(HintKind.CHECK_AGAIN)])

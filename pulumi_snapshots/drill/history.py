@@ -41,12 +41,12 @@ async def note_ended(ledger: Ledger, record: DrillRecord) -> None:
     def change(document: Document) -> None:
         oldest = ledger.clock.now() - KEPT_DRILLS
         by_database = document.setdefault(HISTORY, {})
-        others = [
+        earlier = [
             each
             for each in by_database.get(record.database_id, ())
             if _identity(each) != ended and parse_rfc3339(each["requested_at"]) > oldest
         ]
-        by_database[record.database_id] = [*others, entry][-MOST_DRILLS:]
+        by_database[record.database_id] = [*earlier, entry][-MOST_DRILLS:]
 
     with suppress(LedgerUnavailable):
         await ledger.edit(change)

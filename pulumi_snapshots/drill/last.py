@@ -133,6 +133,6 @@ def _title(good: GoodDrill, record: DrillRecord) -> str:
     """Name the drill that rows are compared with."""
     title = f"the last good drill, of version {good.version_id} at {good.drilled_at}"
     if _is_later(good, record):
-        why = "another has passed since, or a clock was wrong"
-        return f"{title} (which is later than this drill: {why})"
+        reason = "another has passed since, or a clock was wrong"
+        return f"{title} (which is later than this drill: {reason})"
     return title

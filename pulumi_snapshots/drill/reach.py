@@ -194,10 +194,10 @@ class Reach:
         try:
             missing = await self._missing(self.inputs.runtime)
         except SquareCloudError as error:
-            why = f"the service did not give its address and certificate ({error.happened})"
+            reason = f"the service did not give its address and certificate ({error.happened})"
             if _passes(error):
-                raise DatabaseUnreachable("scratch", why, error.then) from error
-            raise ProvesNothing(why, error.then) from error
+                raise DatabaseUnreachable("scratch", reason, error.then) from error
+            raise ProvesNothing(reason, error.then) from error
         if missing is not None:
             raise ProvesNothing(str(missing))
         with held(self.certificate or b"") as file:
@@ -252,19 +252,19 @@ class Reach:
                 "the restore has done nothing: the service says that the scratch database has run "
                 f"since {to_the_second(started.at)}, which is before the request"
             )
-        shown = [ADDRESS] if self.is_own else []
+        proved_by = [ADDRESS] if self.is_own else []
         if age is None:
-            return shown
+            return proved_by
         server_started = self.session.service_clock.now() - timedelta(seconds=age)
         self._refuse_another(started.at, server_started)
         if server_started >= requested:
-            return [*shown, RESTART]
+            return [*proved_by, RESTART]
         if started.with_server:
             raise ProvesNothing(
                 f"{ANOTHER_DATABASE}, or the restore has done nothing: the server that was asked "
                 f"has run since {to_the_second(server_started)}, which is before the request"
             )
-        return shown
+        return proved_by
 
     def _refuse_another(
         self, started: datetime | None, server_started: datetime
@@ -330,8 +330,8 @@ class Reach:
         except SquareCloudError as error:
             if not is_last:
                 return None
-            why = f"the service does not say how the scratch database is ({error.happened})"
-            raise ProvesNothing(why, error.then) from error
+            reason = f"the service does not say how the scratch database is ({error.happened})"
+            raise ProvesNothing(reason, error.then) from error
 
 
 def _passes(error: SquareCloudError) -> bool:

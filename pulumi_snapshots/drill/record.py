@@ -167,10 +167,12 @@ class DrillInputs(Inputs):
     def problems(cls, values: Values) -> list[Problem]:
         """Find all problems of these values, also of values that must fit each other."""
         alone = super().problems(values)
-        found = [hidden_problem(each, values.get(each.property)) for each in alone]
+        shown_problems = [
+            hidden_problem(each, values.get(each.property)) for each in alone
+        ]
         wrong = {each.property for each in alone}
         readable = {**values, **dict.fromkeys(wrong, UNKNOWN)}
-        return [*with_snapshot_missing(found, values), *_conflicts(readable)]
+        return [*with_snapshot_missing(shown_problems, values), *_conflicts(readable)]
 
     @property
     def snapshot(self) -> str:
@@ -220,9 +222,9 @@ def _conflicts(values: Values) -> Iterator[Problem]:
     yield from _password_problems(values)
     connection = values.get("connection")
     if isinstance(connection, str):
-        known = scratch if isinstance(scratch, str) else ""
+        scratch_id = scratch if isinstance(scratch, str) else ""
         wrong_engine = engine_misfit(connection, values.get("runtime"))
-        misfit = wrong_engine or ServerAddress.of(connection).misfit(known)
+        misfit = wrong_engine or ServerAddress.of(connection).misfit(scratch_id)
         if misfit:
             yield Problem("connection", misfit)
     source = values.get("source_connection")

@@ -83,8 +83,8 @@ class TableRows(Record, sparse=True):
     def change(self) -> str:
         """The rows before and now: `orders 1,000 → 900 (-10 %)`."""
         percent = f" ({self.difference / self.before:+.0%})" if self.before else ""
-        shown = f"{self.before or 0:,} → {self.rows or 0:,}{percent.replace('%', ' %')}"
-        return f"{shown_name(self.table)} {shown}"
+        rows = f"{self.before or 0:,} → {self.rows or 0:,}{percent.replace('%', ' %')}"
+        return f"{shown_name(self.table)} {rows}"
 
 
 class Tables(Record, sparse=True):
@@ -147,11 +147,11 @@ class Tables(Record, sparse=True):
         # With exceptions, a whole could hide keys that are left out.
         if not self.except_:
             counts, missing = _in_same_parts([*counts], missing)
-        every = [
+        compared = [
             self._compared(count, missing.pop(count.table, None)) for count in counts
         ]
         # A view that works says nothing about rows.
-        tables = [each for each in every if each.rows is not None or each.problem]
+        tables = [each for each in compared if each.rows is not None or each.problem]
         tables += [
             TableRows(name, rows=0, before=rows, problem="is gone")
             for name, rows in missing.items()

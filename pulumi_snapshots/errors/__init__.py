@@ -534,7 +534,7 @@ class LedgerUnavailable(ProviderError):
         is_shared: bool = False,
     ) -> None:
         name = "{shared_state}" if is_shared else "The ledger of this machine"
-        other = (
+        usual_step = (
             HintKind.CHECK_SHARED_STATE
             if is_shared
             else HintKind.USE_OTHER_STATE_DIRECTORY
@@ -542,7 +542,7 @@ class LedgerUnavailable(ProviderError):
         self.trouble = f"{where}: {why}"
         super().__init__(
             Message(name + " cannot be used: {trouble}", trouble=self.trouble),
-            then=tuple(then) or (other, HintKind.RUN_AGAIN),
+            then=tuple(then) or (usual_step, HintKind.RUN_AGAIN),
         )
 
 
@@ -567,8 +567,8 @@ def not_listed(
     """
     happened = f"The service lists no snapshot {version_id} of database {database_id}"
     if listed_by is None:
-        kept = "The service keeps a snapshot for at most 30 days, and lists it within 30 minutes"
-        return f"{happened}. {kept}", [Hint(HintKind.CHECK_ID)]
+        limits = "The service keeps a snapshot for at most 30 days, and lists it within 30 minutes"
+        return f"{happened}. {limits}", [Hint(HintKind.CHECK_ID)]
     old = "its page can be 30 minutes old, and this snapshot may be younger"
     return f"{happened} yet: {old}", [
         Hint(HintKind.RUN_AGAIN_AFTER, time=f"{listed_by:%H:%M:%S} UTC")

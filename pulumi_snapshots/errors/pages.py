@@ -63,24 +63,24 @@ def keep_last(text: str, environment: Mapping[str, str] = os.environ) -> None:
 @cache
 def sections() -> dict[str, str]:
     """Return the text of each section by the error's name, which is its heading."""
-    return {name: text for found in pages().values() for name, text in found.items()}
+    return {name: text for page in pages().values() for name, text in page.items()}
 
 
 @cache
 def pages() -> dict[str, dict[str, str]]:
     """Return the sections of each page by its title, such as `limits`."""
     folder = PACKED_PAGES if PACKED_PAGES.is_dir() else PAGES_IN_REPOSITORY
-    found: dict[str, dict[str, str]] = {}
+    by_page: dict[str, dict[str, str]] = {}
     for path in sorted(folder.glob("*.md")):
         if path.stem == "index":
             continue
         # Before the first heading of a page stands what its errors have in common.
         first, *parts = path.read_text(encoding="utf-8").split("\n## ")
         title = first.partition("\n")[0].removeprefix("# Errors: ")
-        found[title] = {
+        by_page[title] = {
             name: text for name, _, text in (part.partition("\n") for part in parts)
         }
-    return found
+    return by_page
 
 
 def page_name(name: str) -> str:

@@ -227,10 +227,10 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
             problem_of_url(target) is not None
             or urlsplit(target).scheme != urlsplit(url).scheme
         ):
-            what = "the host redirects to an address that is not allowed"
-            raise WrongContent(request, meaning=what, status=response.status_code)
-    what = f"the host redirects more than {REDIRECTS} times"
-    raise WrongContent(_request_text(url), meaning=what)
+            problem = "the host redirects to an address that is not allowed"
+            raise WrongContent(request, meaning=problem, status=response.status_code)
+    problem = f"the host redirects more than {REDIRECTS} times"
+    raise WrongContent(_request_text(url), meaning=problem)
 
 
 @contextmanager

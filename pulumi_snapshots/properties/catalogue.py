@@ -207,10 +207,10 @@ def declare_database(doc: str, purpose: str, *, replaces: bool = False) -> Any:
 
 def _hidden(name: str) -> property:
     """A secret field, whose value a function keeps: a dump of all attributes does not show it."""
-    kept = f"_{name}"
+    attribute = f"_{name}"
     return property(
-        lambda record: record.__dict__[kept](),
-        lambda record, value: record.__dict__.update({kept: lambda: value}),
+        lambda record: record.__dict__[attribute](),
+        lambda record, value: record.__dict__.update({attribute: lambda: value}),
     )
 
 
@@ -318,14 +318,14 @@ class Inputs(Record):
             values: inputs by their names in Python.
             *names: the properties.
         """
-        given = {
+        properties = {
             name: cls.properties()[name]
             for name in names
             if values.get(name) not in (None, UNKNOWN)
         }
         return {
             name: each.read(values[name])
-            for name, each in given.items()
+            for name, each in properties.items()
             if not each.problem(values[name])
         }
 
@@ -393,8 +393,8 @@ class ResourceSchema:
     @cached_property
     def secrets(self) -> frozenset[str]:
         """The properties that the state encrypts and nothing shows."""
-        every = {**self.record.properties(), **self.inputs.properties()}
-        return frozenset(name for name, each in every.items() if each.secret)
+        properties = {**self.record.properties(), **self.inputs.properties()}
+        return frozenset(name for name, each in properties.items() if each.secret)
 
     @cached_property
     def foreign(self) -> set[str]:
@@ -409,9 +409,9 @@ class ResourceSchema:
         Args:
             each: the output.
         """
-        kept = self.record.properties()
+        recorded = self.record.properties()
         return each.settled or (
-            self.record.always(each) if each.name in kept else each.required
+            self.record.always(each) if each.name in recorded else each.required
         )
 
     def state(self, record: Record, inputs: Values) -> dict[str, Any]:
@@ -473,7 +473,7 @@ def in_camels(kind: Any, value: Any, *, to_camel: bool = True) -> Any:
     """
     inner = record_in(kind)
     if inner is not None and isinstance(value, list):
-        return [in_camels(inner, one, to_camel=to_camel) for one in value]
+        return [in_camels(inner, each, to_camel=to_camel) for each in value]
     if inner is not None and isinstance(value, dict):
         return in_python(inner.properties(), value, to_camel=to_camel)
     return value
@@ -488,7 +488,8 @@ def record_in(kind: Any) -> type[Record] | None:
     """
     if isinstance(kind, type) and issubclass(kind, Record):
         return kind
-    return next((found for each in get_args(kind) if (found := record_in(each))), None)
+    records = map(record_in, get_args(kind))
+    return next(filter(None, records), None)
 
 
 @cache
@@ -500,7 +501,7 @@ def _properties(cls: Any) -> dict[str, Property]:
             hint = hints[each.name]
             optional = type(None) in get_args(hint)
             kind = (
-                next(one for one in get_args(hint) if one is not type(None))
+                next(part for part in get_args(hint) if part is not type(None))
                 if optional
                 else hint
             )
@@ -530,7 +531,7 @@ def _plain(value: Any) -> Any:
         return value.to_outputs()
     if isinstance(value, datetime):
         return rfc3339(value)
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    return list(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 @cache

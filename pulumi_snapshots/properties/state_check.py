@@ -86,9 +86,9 @@ def _misfit(kind: Any, value: Any) -> AnyMessage | None:
     if get_origin(kind) in {list, tuple}:
         return _misfit_of_list(get_args(kind)[0], value)
     if isinstance(kind, type) and issubclass(kind, Enum):
-        known = [each.value for each in kind]
+        values = [each.value for each in kind]
         return (
-            None if value in known else f"must be one of {', '.join(map(str, known))}"
+            None if value in values else f"must be one of {', '.join(map(str, values))}"
         )
     # A program writes a value of a class of this package, such as a destination, as a string.
     fits, right = _PLAIN.get(kind, _TEXT)

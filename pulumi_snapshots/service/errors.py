@@ -113,9 +113,10 @@ class SquareCloudError(ProviderError):
         self.message = message[:QUOTE_LIMIT]
         self.retry_after = retry_after
         self.unsent = unsent
-        known = _code_meaning(code, type(self))
-        explanation: AnyMessage = meaning or known.meaning_for(request) or self.meaning
-        steps = tuple(then) or known.steps or self.steps
+        code_meaning = _code_meaning(code, type(self))
+        explanation: AnyMessage = meaning or code_meaning.meaning_for(request)
+        explanation = explanation or self.meaning
+        steps = tuple(then) or code_meaning.steps or self.steps
         until = self._over_at(now or system_utc())
         if until is not None:
             steps = (Hint(HintKind.RUN_AGAIN_AFTER, time=until), *steps)
@@ -278,11 +279,12 @@ class RestoreFailed(
         Returns:
             The error.
         """
-        known = KNOWN_CODES.get(code, _CodeMeaning(cls, steps=(HintKind.ASK_SUPPORT,)))
+        unknown = _CodeMeaning(cls, steps=(HintKind.ASK_SUPPORT,))
+        code_meaning = KNOWN_CODES.get(code, unknown)
         steps: list[HintKind | Hint] = [
             HintKind.RESTORE_BY_TRIGGERS,
             HintKind.CHECK_DATA,
-            *(known.steps or known.kind.steps),
+            *(code_meaning.steps or code_meaning.kind.steps),
         ]
         # Restoring a corrupt snapshot again would be no advice.
         if code == "SNAPSHOT_CORRUPT":
@@ -293,7 +295,7 @@ class RestoreFailed(
         error = cls(
             "status of the restore",
             code=code,
-            meaning=f"{restore} failed: {known.meaning or known.kind.meaning}",
+            meaning=f"{restore} failed: {code_meaning.meaning or code_meaning.kind.meaning}",
             then=[*dict.fromkeys(steps)],
         )
         if step and step != "interrupted":
@@ -635,15 +637,15 @@ def _kind_of(
     readable: bool,
 ) -> type[SquareCloudError]:
     hundreds = status // 100
-    known = KNOWN_CODES.get(code or "")
+    meaning = KNOWN_CODES.get(code or "")
     if status in _SURELY_UNAVAILABLE:  # whatever the body says
         return Unavailable
     if hundreds == _REDIRECT:
         return Redirected
     if not readable and hundreds != _REFUSAL:  # a refusal can come from a proxy
         return UnreadableAnswer
-    if known is not None:
-        return known.kind
+    if meaning is not None:
+        return meaning.kind
     if (
         status == _FORBIDDEN and not readable
     ):  # the service's own refusals have its envelope

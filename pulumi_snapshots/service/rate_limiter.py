@@ -187,8 +187,10 @@ class RateLimiter:
 
     def _utc(self, at: float) -> datetime | None:
         """The date and time of a future moment; None if the moment has passed."""
-        left = at - self.clock.monotonic()
-        return self.clock.utc() + timedelta(seconds=left) if left > 0 else None
+        seconds_left = at - self.clock.monotonic()
+        if seconds_left <= 0:
+            return None
+        return self.clock.utc() + timedelta(seconds=seconds_left)
 
     # The queue ------------------------------------------------------------------------------------
 
@@ -210,12 +212,12 @@ class RateLimiter:
                 traffic = self._pacing.traffic
                 self._raise_if_stopped(request, traffic)
                 first, at = self._next(traffic)
-                left = at - self._leaves_at(request, traffic)
+                seconds_left = at - self._leaves_at(request, traffic)
                 is_overtaken = request.lane.starts and _is_overtaken(request, traffic)
                 if first is not request and not is_overtaken:
                     first.woken.set()
-                    left = math.inf
-                elif left <= 0 or is_overtaken:
+                    seconds_left = math.inf
+                elif seconds_left <= 0 or is_overtaken:
                     entry = await self._admitted(request, decide)
                     if entry is None:
                         continue
@@ -223,7 +225,7 @@ class RateLimiter:
                 elif self._waits_for_budget(request, traffic):
                     await self._pacing.reserve_place()
                     continue
-                with anyio.move_on_after(left):
+                with anyio.move_on_after(seconds_left):
                     await request.woken.wait()
                 request.woken = anyio.Event()
         finally:
@@ -268,8 +270,8 @@ class RateLimiter:
                     "service is returning errors; will send when a listing succeeds"
                 )
             elif traffic.now < cooldown == times[each]:
-                why = f"one {lane.name} per database every {lane.per_database:.0f} s"
-                each.on_wait("queued", until=self._utc(cooldown), why=why)
+                reason = f"one {lane.name} per database every {lane.per_database:.0f} s"
+                each.on_wait("queued", until=self._utc(cooldown), why=reason)
             else:
                 starts = max(times[each], times[posts[0]] + ahead * lane.per_account)
                 ahead_text = f" ({ahead} ahead)" if ahead else ""
@@ -381,10 +383,10 @@ class RateLimiter:
         was_known = self.ledger.clock.offset is not None
         try:
             try:
-                left = 0.0
+                seconds_left = 0.0
                 if sent is not None and request.lane.starts:
-                    left = sent.at - self.clock.monotonic()
-                await self.clock.sleep(left)
+                    seconds_left = sent.at - self.clock.monotonic()
+                await self.clock.sleep(seconds_left)
             except anyio.get_cancelled_exc_class() as cancelled:
                 raise cancelled from NotSent(request.text)
             yield partial(self._depart, request, sent)
@@ -451,14 +453,14 @@ class RateLimiter:
         if not waits:
             errors = {"": Blocked, **errors}
         for name, error_type in errors.items():
-            left = traffic.blocks.get(name, -math.inf) - traffic.now
-            if left <= 0:
+            seconds_left = traffic.blocks.get(name, -math.inf) - traffic.now
+            if seconds_left <= 0:
                 continue
             raise error_type(
                 request.text,
                 status=429,
                 code=BLOCK_CODE,
-                retry_after=left,
+                retry_after=seconds_left,
                 unsent=True,
                 now=self.clock.utc(),
             )

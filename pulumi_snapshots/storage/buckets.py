@@ -151,11 +151,11 @@ class BucketStore(Store):
             self._reached() as (library, bucket),
             contextlib.suppress(FileNotFoundError),
         ):
-            found = library.head(bucket, self._key)
-            version = found["version"] if self._scheme == "gs" else None
-            words = (version, found["e_tag"], found["last_modified"])
+            facts = library.head(bucket, self._key)
+            version = facts["version"] if self._scheme == "gs" else None
+            words = (version, facts["e_tag"], facts["last_modified"])
             return ObjectStat(
-                found["size"],
+                facts["size"],
                 " ".join(str(word) for word in words if word is not None),
             )
         return None
@@ -174,10 +174,10 @@ class BucketStore(Store):
             self._reached() as (library, bucket),
             contextlib.suppress(FileNotFoundError),
         ):
-            found = library.get(bucket, self._key)
-            is_larger = most is not None and found.meta["size"] > most
-            content = b"" if is_larger else bytes(found.bytes())
-            return StoredContent(content, _mark(found.meta))
+            response = library.get(bucket, self._key)
+            is_larger = most is not None and response.meta["size"] > most
+            content = b"" if is_larger else bytes(response.bytes())
+            return StoredContent(content, _mark(response.meta))
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
@@ -302,16 +302,16 @@ class BucketStore(Store):
         ones.
         """
         text = str(error)
-        what = _words(error)
+        problem = _words(error)
         if isinstance(error, FileNotFoundError):
-            what = f"the bucket or the object does not exist ({what})"
-        shown = f"{self.where} {text}"
+            problem = f"the bucket or the object does not exist ({problem})"
+        placed = f"{self.where} {text}"
         then = [
             step
             for step, sign in SET_RIGHT.items()
-            if re.search(sign, shown, re.DOTALL)
+            if re.search(sign, placed, re.DOTALL)
         ]
-        happened = f"{self.where}: {what} (credentials: {credentials})"
+        happened = f"{self.where}: {problem} (credentials: {credentials})"
         failed = StoreTrouble(happened, then=then)
         status = REFUSED_STATUS.search(text)
         # After a lost answer the library sends the request again, when the upload may be over.

@@ -57,8 +57,8 @@ def access(scheme: str, environment: Mapping[str, str]) -> Access:
     Raises:
         NoCredentials: what is configured cannot be used.
     """
-    ways = {"s3": _s3_access, "gs": _google_access, "az": _azure_access}
-    return ways[scheme](environment)
+    finders = {"s3": _s3_access, "gs": _google_access, "az": _azure_access}
+    return finders[scheme](environment)
 
 
 def _variable_for_obstore(environment: Mapping[str, str], names: str) -> str:
@@ -75,7 +75,7 @@ def _first_value(environment: Mapping[str, str], *names: str) -> str:
 
 def _s3_access(environment: Mapping[str, str]) -> Access:
     profile, settings = _profile(environment)
-    found, provider = _s3_keys(environment, profile, settings)
+    credentials, provider = _s3_keys(environment, profile, settings)
     endpoint = _first_value(
         environment, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"
     )
@@ -86,11 +86,11 @@ def _s3_access(environment: Mapping[str, str]) -> Access:
         "credential_provider": provider,
         "checksum_algorithm": environment.get("AWS_CHECKSUM_ALGORITHM"),
     }
-    given = {name: value for name, value in options.items() if value}
-    shown = [
-        f", {name} {given[name]}" for name in ("region", "endpoint") if name in given
+    usable = {name: value for name, value in options.items() if value}
+    places = [
+        f", {name} {usable[name]}" for name in ("region", "endpoint") if name in usable
     ]
-    return "".join([found, *shown]), given
+    return "".join([credentials, *places]), usable
 
 
 def _s3_keys(
@@ -100,14 +100,16 @@ def _s3_keys(
 ) -> tuple[str, Callable[[], Any] | None]:
     """Find the keys for S3: in words, and the function that gives them, None for obstore's own."""
     is_named = bool(_first_value(environment, "AWS_PROFILE", "AWS_DEFAULT_PROFILE"))
-    found = _variable_for_obstore(environment, "AWS_(SKIP_SIGNATURE|ACCESS_KEY_ID)")
-    if not found and not is_named:
-        found = _variable_for_obstore(environment, "AWS_WEB_IDENTITY_TOKEN_FILE")
-    if found:
-        return found, None
-    found, provider = _profile_keys(profile, settings)
-    if found:
-        return found, provider
+    credentials = _variable_for_obstore(
+        environment, "AWS_(SKIP_SIGNATURE|ACCESS_KEY_ID)"
+    )
+    if not credentials and not is_named:
+        credentials = _variable_for_obstore(environment, "AWS_WEB_IDENTITY_TOKEN_FILE")
+    if credentials:
+        return credentials, None
+    credentials, provider = _profile_keys(profile, settings)
+    if credentials:
+        return credentials, provider
     if is_named:
         lacks = "has no credentials" if settings else "does not exist"
         raise NoCredentials(
@@ -196,9 +198,9 @@ def _needing(packages: str, what: str) -> Iterator[None]:
 
 def _google_access(environment: Mapping[str, str]) -> Access:
     names = "GOOGLE_(SKIP_SIGNATURE|BEARER_TOKEN|SERVICE_ACCOUNT(_KEY)?)"
-    found = _variable_for_obstore(environment, names)
-    if found:
-        return found, {}
+    credentials = _variable_for_obstore(environment, names)
+    if credentials:
+        return credentials, {}
     named = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     usual = ".config/gcloud/application_default_credentials.json"
     file = Path(named or home_directory(environment) / usual)
@@ -210,20 +212,18 @@ def _google_access(environment: Mapping[str, str]) -> Access:
         raise NoCredentials(
             f"{file} cannot be read as Google credentials: {error}"
         ) from None
-    found = f"{kind} in {file}"
+    credentials = f"{kind} in {file}"
     if kind in {"service_account", "authorized_user"}:
-        return found, {}
-    with _needing("google-auth requests", found):
+        return credentials, {}
+    with _needing("google-auth requests", credentials):
         # google-auth finds the credentials in the same places. Scopes are set afterwards: with
         # them, google-auth would ask for the project's name too.
-        credentials, _ = import_module("google.auth").default()
-        credentials = import_module("google.auth.credentials").with_scopes_if_required(
-            credentials, [GOOGLE_SCOPE]
+        google, _ = import_module("google.auth").default()
+        google = import_module("google.auth.credentials").with_scopes_if_required(
+            google, [GOOGLE_SCOPE]
         )
-        provider = import_module("obstore.auth.google").GoogleCredentialProvider(
-            credentials
-        )
-    return f"{found}, through google-auth", {"credential_provider": provider}
+        provider = import_module("obstore.auth.google").GoogleCredentialProvider(google)
+    return f"{credentials}, through google-auth", {"credential_provider": provider}
 
 
 def _azure_access(environment: Mapping[str, str]) -> Access:
@@ -239,8 +239,8 @@ def _azure_access(environment: Mapping[str, str]) -> Access:
             "no account is named: set AZURE_STORAGE_ACCOUNT_NAME, or "
             "AZURE_STORAGE_CONNECTION_STRING"
         )
-    found, more = _azure_identity(environment)
-    return f"{found}, account {account}", {"account_name": account, **more}
+    credentials, identity = _azure_identity(environment)
+    return f"{credentials}, account {account}", {"account_name": account, **identity}
 
 
 def _azure_identity(environment: Mapping[str, str]) -> Access:
@@ -249,15 +249,17 @@ def _azure_identity(environment: Mapping[str, str]) -> Access:
         r"FEDERATED_TOKEN_FILE|(STORAGE_)?CLIENT_SECRET|STORAGE_(\w+_KEY|TOKEN|SAS_\w+)"
     )
     names = rf"AZURE_(SKIP_SIGNATURE|{secrets})"
-    found = _variable_for_obstore(environment, names)
+    credentials = _variable_for_obstore(environment, names)
     key = environment.get(
         "AZURE_STORAGE_KEY"
     )  # the Azure CLI's name for the account's key
-    if key and not found:
+    if key and not credentials:
         return "what is in AZURE_STORAGE_KEY", {"account_key": key}
-    found = found or _variable_for_obstore(environment, "(AZURE_)?IDENTITY_ENDPOINT")
-    if found:
-        return found, {}
+    credentials = credentials or _variable_for_obstore(
+        environment, "(AZURE_)?IDENTITY_ENDPOINT"
+    )
+    if credentials:
+        return credentials, {}
     profile = home_directory(environment) / ".azure/azureProfile.json"
     if environment.get("AZURE_USE_AZURE_CLI") or profile.exists():
         return "the login of the Azure CLI", {"use_azure_cli": True}

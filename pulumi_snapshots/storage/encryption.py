@@ -146,17 +146,7 @@ def identities(file: Path) -> list[Any]:
     try:
         lines = file.read_text().split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        why = (
-            getattr(error, "strerror", None)
-            or "it is no text; if it is itself encrypted, decrypt it with age first"
-        )
-        # A bare word that names no file is as likely the password of the key.
-        is_bare = not file.exists() and file.name == str(file) and not file.suffix
-        shown = shortened(file.name) if is_bare else shown_file(file)
-        raise NotDecrypted(
-            f"the identity file {shown} cannot be read: {why}",
-            then=[HintKind.NAME_IDENTITY],
-        ) from None
+        raise _unreadable(file, error) from None
     try:
         keys = [
             line.strip() for line in lines if line.strip() and not line.startswith("#")
@@ -176,6 +166,19 @@ def identities(file: Path) -> list[Any]:
             f"{PRIVATE}"
         )
     return private_keys
+
+
+def _unreadable(file: Path, error: OSError | UnicodeDecodeError) -> NotDecrypted:
+    """Make the error of an identity file that cannot be read."""
+    reason = (
+        getattr(error, "strerror", None)
+        or "it is no text; if it is itself encrypted, decrypt it with age first"
+    )
+    # A bare word that names no file is as likely the password of the key.
+    is_bare = not file.exists() and file.name == str(file) and not file.suffix
+    name = shortened(file.name) if is_bare else shown_file(file)
+    happened = f"the identity file {name} cannot be read: {reason}"
+    return NotDecrypted(happened, then=[HintKind.NAME_IDENTITY])
 
 
 def decrypt_object(
@@ -235,7 +238,7 @@ def _decrypt_to(
     try:
         _convert(library.decrypt_io, keys, blocks, take)
     except (library.DecryptError, OSError) as error:  # stores raise StoreTrouble
-        why = f"is not encrypted with age, or was altered or cut short: {error}"
+        reason = f"is not encrypted with age, or was altered or cut short: {error}"
         if str(error).startswith("No matching keys"):
-            why = "is encrypted for other recipients than the identity file's keys"
-        raise NotDecrypted(f"{name} {why}") from None
+            reason = "is encrypted for other recipients than the identity file's keys"
+        raise NotDecrypted(f"{name} {reason}") from None

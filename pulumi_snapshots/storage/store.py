@@ -268,12 +268,12 @@ class FileStore(Store):
             store_trouble(self._path),
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
         ):
-            found = self._path.stat()
-            is_wanted = stat.S_ISREG(found.st_mode) and (
-                most is None or found.st_size <= most
+            status = self._path.stat()
+            is_wanted = stat.S_ISREG(status.st_mode) and (
+                most is None or status.st_size <= most
             )
             content = self._path.read_bytes() if is_wanted else b""
-            return StoredContent(content, _object_stat(found).mark)
+            return StoredContent(content, _object_stat(status).mark)
         return None
 
     def replace(self, content: bytes, mark: Mark | None) -> Mark:
@@ -330,13 +330,13 @@ class FileStore(Store):
                     _why_missing(self._path), then=[HintKind.CHECK_PLACE]
                 )
             files = [self._path] if self._path.is_file() else _files_below(self._path)
-            found = {}
+            sizes = {}
             for path in files:
                 with contextlib.suppress(FileNotFoundError):  # the file has vanished
                     seen = path.stat()
                     if stat.S_ISREG(seen.st_mode):
-                        found[path.as_uri()] = seen.st_size
-            return found
+                        sizes[path.as_uri()] = seen.st_size
+            return sizes
 
     def _pieces(self, size: int) -> Iterator[bytes]:  # noqa: ARG002  a file is read to its end
         with self._path.open("rb") as file:
