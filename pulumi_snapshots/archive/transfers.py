@@ -103,7 +103,7 @@ class Transfers(Stoppable):
         Returns:
             The result of `call`.
         """
-        return await self._in_thread(call, *args)  # type: ignore[no-any-return]
+        return await self._in_thread(call, *args)  # type: ignore[no-any-return]  # of `call`
 
     async def digest(self, store: ObjectStore) -> str:
         """Compute the SHA-256 of an object. A cancellation takes effect between two pieces.
@@ -130,7 +130,7 @@ class Transfers(Stoppable):
         Returns:
             The result of `call`.
         """
-        return await self._reads(call, *args)  # type: ignore[no-any-return]
+        return await self._reads(call, *args)  # type: ignore[no-any-return]  # of `call`
 
     async def reading_each(
         self, call: Callable[[Any], object], every: Iterable[Any]

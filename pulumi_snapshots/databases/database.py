@@ -11,14 +11,8 @@ from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.databases.kinds import (
-    ENGINES,
-    BlockingConnection,
-    Scalar,
-    is_late,
-    kind_of,
-    shown_message,
-)
+from pulumi_snapshots.databases.connection import BlockingConnection, Scalar, is_late
+from pulumi_snapshots.databases.kinds import ENGINES, kind_of, shown_message
 from pulumi_snapshots.databases.tables import TableCount, count_tables
 from pulumi_snapshots.errors import Hint, HintKind, ProviderError, pip_install
 from pulumi_snapshots.late import late

@@ -11,7 +11,7 @@ from bson import json_util
 from pymongo.errors import ConnectionFailure, ExecutionTimeout, OperationFailure
 
 from pulumi_snapshots.clock import in_utc
-from pulumi_snapshots.databases.kinds import (
+from pulumi_snapshots.databases.connection import (
     BlockingConnection,
     Refused,
     Scalar,

@@ -8,16 +8,15 @@ from typing import Any
 import pymysql
 
 from pulumi_snapshots.clock import system_monotonic
-from pulumi_snapshots.databases.kinds import (
+from pulumi_snapshots.databases.connection import (
     GIB,
     BlockingConnection,
     Refused,
     Scalar,
     Table,
-    login,
     only_column,
-    parameters,
 )
+from pulumi_snapshots.databases.kinds import login, parameters
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 """Values of `ssl-mode`, as MySQL's own programs have them."""

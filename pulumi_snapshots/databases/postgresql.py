@@ -8,7 +8,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from pulumi_snapshots.clock import system_monotonic
-from pulumi_snapshots.databases.kinds import (
+from pulumi_snapshots.databases.connection import (
     GIB,
     BlockingConnection,
     Refused,

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from pulumi_snapshots.clock import system_monotonic
-from pulumi_snapshots.databases.kinds import (
+from pulumi_snapshots.databases.connection import (
     BlockingConnection,
     Refused,
     Scalar,

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pulumi_snapshots.clock import system_monotonic
-from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Table, is_late
+from pulumi_snapshots.databases.connection import (
+    BlockingConnection,
+    Refused,
+    Table,
+    is_late,
+)
 
 MOST_TABLES = 10_000
 """Tables of one database: the rows of each stand in the state."""

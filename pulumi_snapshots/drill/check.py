@@ -12,7 +12,6 @@ from dataclasses import KW_ONLY
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Self
 
-from pulumi_snapshots.databases.kinds import Scalar
 from pulumi_snapshots.drill.tables import (
     SHOWN_TABLES,
     RowsBefore,
@@ -27,6 +26,7 @@ from pulumi_snapshots.properties.catalogue import Record, Values, declare
 from pulumi_snapshots.properties.checks import SHOWN_LIMIT, UNKNOWN, Unfit
 
 if TYPE_CHECKING:
+    from pulumi_snapshots.databases.connection import Scalar
     from pulumi_snapshots.databases.tables import TableCount
 
 MOST_CHECKS = 100  # checks of one drill: each result stands in the state

@@ -254,7 +254,7 @@ async def _read_wide(_event: str, info: Mapping[str, Any]) -> None:
         async def read_more(max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  the name that httpcore passes
             return await read_some(max(max_bytes, DOWNLOAD_READ_SIZE), timeout)
 
-        stream.read = read_more  # type: ignore[method-assign]
+        stream.read = read_more  # type: ignore[method-assign]  # the only way
 
 
 async def _checked(

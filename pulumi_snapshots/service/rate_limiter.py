@@ -394,7 +394,7 @@ class RateLimiter:
             error = ended if isinstance(ended, SquareCloudError) else ended.__cause__
             if isinstance(error, SquareCloudError):
                 self._learn(request.lane, sent, error)
-                # The exchange may follow an interrupt; an interrupt of a failed request ends it.
+                # An interrupt that has ended the request must not end the exchange, too.
                 with anyio.CancelScope(shield=error is not ended):
                     await self.exchange()
             raise

@@ -19,6 +19,7 @@ import redis
 from pymongo.errors import AutoReconnect
 
 from pulumi_snapshots.databases import redis_server, tables
+from pulumi_snapshots.databases.connection import BlockingConnection, Refused, Table
 from pulumi_snapshots.databases.database import (
     COUNTING_SHARE,
     DRIVERS,
@@ -26,7 +27,6 @@ from pulumi_snapshots.databases.database import (
     Database,
     DatabaseUnreachable,
 )
-from pulumi_snapshots.databases.kinds import BlockingConnection, Refused, Table
 from pulumi_snapshots.databases.mongodb import MongoDB
 from pulumi_snapshots.databases.tables import NO_TIME, TableCount
 from tests.support.asking import SECONDS, mysql_at

@@ -9,11 +9,11 @@ import anyio
 import pymysql
 import pytest
 
+from pulumi_snapshots.databases.connection import is_late
 from pulumi_snapshots.databases.database import DRIVERS, Database, DatabaseUnreachable
 from pulumi_snapshots.databases.kinds import (
     ENGINES,
     LONGEST_SHOWN,
-    is_late,
     kind_of,
     shown_message,
 )

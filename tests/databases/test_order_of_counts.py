@@ -4,7 +4,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from pulumi_snapshots.databases.kinds import BlockingConnection, Table
+from pulumi_snapshots.databases.connection import BlockingConnection, Table
 from pulumi_snapshots.databases.tables import TableCount, count_tables
 
 

@@ -8,12 +8,12 @@ import anyio
 import pymysql
 import pytest
 
+from pulumi_snapshots.databases.connection import Scalar
 from pulumi_snapshots.databases.database import (
     CheckNotRun,
     Database,
     DatabaseUnreachable,
 )
-from pulumi_snapshots.databases.kinds import Scalar
 from tools.servers import Server
 
 SECONDS = 20.0

@@ -16,8 +16,8 @@ from unittest import mock
 import anyio
 import anyio.lowlevel
 
+from pulumi_snapshots.databases.connection import Scalar
 from pulumi_snapshots.databases.database import CheckNotRun, DatabaseUnreachable
-from pulumi_snapshots.databases.kinds import Scalar
 from pulumi_snapshots.databases.tables import TableCount
 from pulumi_snapshots.drill.address import own_host
 from pulumi_snapshots.drill.difference import DrillRules
