@@ -165,8 +165,8 @@ async def _transferred(request: ArchiveRequest) -> ArchiveRecord:
             raise _not_archived(
                 request, transfer.place, trouble, transfer.left
             ) from trouble
-    crowded = ProviderError("others write it at the same time")
-    raise _not_archived(request, place, crowded, "Another writer's object is there.")
+    crowded = ProviderError("another program writes it at the same time")
+    raise _not_archived(request, place, crowded, "The other program's object is there.")
 
 
 def _not_archived(

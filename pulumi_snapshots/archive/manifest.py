@@ -359,7 +359,7 @@ def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None
             else:
                 store.write(iter([wanted.text]))
             return wanted
-    raise StoreTrouble(f"{store.where}: others write it all the time")
+    raise StoreTrouble(f"{store.where}: other programs write it all the time")
 
 
 def merged(

@@ -525,7 +525,10 @@ class Drilling:
         try:
             status = await self.session.client.database_status(scratch, patience=BRIEF)
         except SquareCloudError as error:
-            unknown = f"the service does not say how the scratch database is ({error.happened})"
+            unknown = (
+                "the service does not say whether the scratch database runs "
+                f"({error.happened})"
+            )
             return unknown if must_be_sure else None
         restored = parse_rfc3339(record.restored_at or record.requested_at)
         # A restore of another ledger's run starts the database again. Only an emulator leaves the

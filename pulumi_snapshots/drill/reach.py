@@ -330,7 +330,10 @@ class Reach:
         except SquareCloudError as error:
             if not is_last:
                 return None
-            reason = f"the service does not say how the scratch database is ({error.happened})"
+            reason = (
+                "the service does not say whether the scratch database runs "
+                f"({error.happened})"
+            )
             raise ProvesNothing(reason, error.then) from error
 
 

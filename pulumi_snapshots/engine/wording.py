@@ -39,7 +39,7 @@ STEPS = {
         "over whatever the database holds "
         "by then."
     ),
-    HintKind.BRING_BACK: "`Snapshot.get` adds it again.",
+    HintKind.BRING_BACK: "`Snapshot.get` adds the snapshot again.",
     HintKind.OPEN_VERSION: "`Snapshot.get` reads a listed snapshot by its id.",
     HintKind.LOOK_UP_DATABASE: "`{get_database}` looks up a database by its id.",
     HintKind.GIVE_UP: (
@@ -108,7 +108,7 @@ def _spelled(
 # for programs in Python, without a plugin
 PYTHON = MessageFormatter(partial(_spelled, config_key, str), STEPS)
 OF_PLUGIN = STEPS | {
-    HintKind.BRING_BACK: "`pulumi import` adds it again.",
+    HintKind.BRING_BACK: "`pulumi import` adds the snapshot again.",
     HintKind.ADD_ALIAS: (
         "If the resource was renamed, give it the alias `{name}` in its options (`aliases`)."
     ),

@@ -188,8 +188,8 @@ class HintKind(Enum):
     LOOK_UP_DATABASE = "A database whose id is known can be looked up by itself."
     USE_SAME_ENGINE = "Restore it onto a database of the same engine."
     USE_OUTPUTS = "Use its outputs {database_id} and {version_id} once it is complete."
-    BRING_BACK = "It can be added again by its id."
-    OPEN_VERSION = "A snapshot that is listed can still be opened, by its id."
+    BRING_BACK = "The snapshot can be added again by its id."
+    OPEN_VERSION = "A listed snapshot can still be read by its id."
     TAKE_FIRST = "Take a snapshot of {database} first."
 
     # A snapshot that is pending or gone

@@ -24,8 +24,8 @@ from pulumi_snapshots.run.settings import PACKAGE
 
 GUARD_TYPE = f"{PACKAGE}:index:Guard"
 STATE_UNKNOWN = Message(
-    "the engine does not show what the state has, so deletes of resources that this guard is new "
-    "to have no snapshot in this run"
+    "the engine does not show the state, so deletes of resources that this "
+    "guard did not guard before have no snapshot in this run"
 )
 IS_NEW = "the state does not have this guard yet"
 GUARDS_DELETES_NOW = "it guards deletes from now on"

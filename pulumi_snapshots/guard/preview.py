@@ -17,8 +17,9 @@ from pulumi_snapshots.run.memory import Listener
 
 NEW_SNAPSHOT = ", which would be a new one"
 NEW_ONE_FIRST = Message(
-    "the new one is created before the snapshot, since only the delete of the old one waits for "
-    "it. If creating it changes data, as a migration does, give the guard "
+    "the new resource is created before the snapshot, since only the delete "
+    "of the old resource waits for it. If creating it changes data, as a "
+    "migration does, give the guard "
     '{before}=["create", "update", "delete"]'
 )
 UNGUARDED = (

@@ -372,7 +372,7 @@ class Drill(pulumi.CustomResource):
 class Provider(pulumi.ProviderResource):
     """An account: its own key, requests and address.
 
-    They win over the stack's config and the environment.
+    The arguments win over the stack's config and the environment.
 
     Args:
         resource_name: the resource's name in the program.

@@ -421,7 +421,7 @@ class StatusWatch:
         """
         shown = self.shown
         if self._needs_database or shown is None:
-            return "the service does not say how a restore stands"
+            return "the service does not say how a restore is going"
         if self.is_ours is False:
             began = (
                 to_the_second(shown.started_at) if shown.started_at else "a later time"

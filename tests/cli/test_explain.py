@@ -87,7 +87,7 @@ async def test_the_last_error_of_this_machine_is_shown_with_its_ids_and_explaine
     desk: Desk, w: World
 ) -> None:
     none = await desk.types("explain", "--last")
-    assert (none.code, none.err) == (1, "this machine remembers no error\n")
+    assert (none.code, none.err) == (1, "no error of this machine is recorded\n")
     w.emulator.fail_next_snapshot(DATABASE)
     failed = await desk.types("create", DATABASE)
     await desk.types("create")  # a wrong argument says all itself

@@ -354,7 +354,7 @@ async def test_no_database_is_used_for_two_purposes(
     w: World, tmp_path: Path, option: str
 ) -> None:
     typed = ("probe", DATABASE, option, DATABASE, "--yes", DATABASE)
-    (await at(w, tmp_path).types(*typed)).failed("must be another one", code=2)
+    (await at(w, tmp_path).types(*typed)).failed("must differ from each other", code=2)
     assert not w.emulator.journal
 
 

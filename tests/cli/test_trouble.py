@@ -191,7 +191,7 @@ status --max-age 31d => --max-age must be at most 30d (the service keeps no snap
 status --max-archive-age 7d => --max-archive-age needs --archives
 status --archives s3://x => '--archives': it must be s3://BUCKET/NAME
 completion tcsh => 'tcsh' is not one of
-explain nope => no error has the name nope. `squarecloud-snapshots explain` lists them.
+explain nope => no error has the name nope. `squarecloud-snapshots explain` lists all errors.
 frob => No such command 'frob'
 list --api-key x => No such option
 """

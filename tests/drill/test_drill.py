@@ -259,9 +259,9 @@ GONE = {
     "restored": "the scratch database was started again since, so it may have been restored",
     "down": "the scratch database does not run",
     "unreachable": "the scratch database cannot be reached: the connection was refused",
-    "forbidden": "the service does not say how the scratch database is "
+    "forbidden": "the service does not say whether the scratch database runs "
     "(the API key lacks the scope databases:read [403 MISSING_SCOPE])",
-    "unknown": "the service does not say how the scratch database is (the service is not available [502])",
+    "unknown": "the service does not say whether the scratch database runs (the service is not available [502])",
 }
 
 

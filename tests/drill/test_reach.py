@@ -165,11 +165,15 @@ async def test_what_the_service_cannot_say_for_a_moment_condemns_no_drill(
         # One that says it of no database, as the emulator of those at a server of yours.
         ({"body": {"running": True, "uptime": None}}, DAY, None),
         # One that does not answer, or whose scratch database was stopped or deleted: the connection still leads somewhere.
-        ({"status": 502}, None, "the service does not say how the scratch database is"),
+        (
+            {"status": 502},
+            None,
+            "the service does not say whether the scratch database runs",
+        ),
         (
             {"status": 404, "code": "DATABASE_NOT_FOUND"},
             None,
-            "the service does not say how the scratch database is",
+            "the service does not say whether the scratch database runs",
         ),
         (
             {"body": {"running": False, "uptime": None}},

@@ -388,7 +388,7 @@ def test_a_delete_says_what_was_forgotten(idle: Servicer) -> None:
     state = STATE["Snapshot"]
     until = "the service keeps it for at most 30 days"
     for number, (kind, values, text) in enumerate((
-        ("Snapshot", state, f"{ID['Snapshot']}; the service keeps it until 2026-01-31T00:00:00Z. `{back}` adds it again."),
+        ("Snapshot", state, f"{ID['Snapshot']}; the service keeps it until 2026-01-31T00:00:00Z. `{back}` adds the snapshot again."),
         ("Snapshot", {**state, "available": False}, f"{ID['Snapshot']}, which the service no longer listed"),
         ("Snapshot", PENDING["Snapshot"], f"{PROVISIONAL}; if its snapshot was started, {until}"),
         ("Restore", STATE["Restore"], f"the restore of {DATABASE}/v1; database {DATABASE} keeps what it holds"),

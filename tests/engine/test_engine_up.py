@@ -91,7 +91,7 @@ def _is_forgotten_by_a_destroy_without_a_key(app: App, version: str) -> None:
     del app.environment["SQUARECLOUD_API_KEY"]
     app.forget_requests()
     printed = app.run("destroy", "--yes")
-    kept = f"{DATABASE}/{version}; the service keeps it until {expires_at}. `Snapshot.get` adds it again."
+    kept = f"{DATABASE}/{version}; the service keeps it until {expires_at}. `Snapshot.get` adds the snapshot again."
     assert f"forgotten: {kept}" in printed
     assert app.requests() == []
     assert app.resources() == []

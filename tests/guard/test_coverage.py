@@ -132,4 +132,4 @@ def test_a_create_first_replacement_is_named_if_only_its_delete_waits() -> None:
     )
     preview.show("create", SHOP, row)
     preview.show("delete", SHOP, row)
-    assert "the new one is created before the snapshot" in row.warnings[0]
+    assert "the new resource is created before the snapshot" in row.warnings[0]

@@ -22,7 +22,7 @@ DAY = 86400
 AGAIN = f"may not have saved its state & `pulumi up --refresh --replace '{RESTORER}'` restores again"
 FORGOTTEN = "the service no longer shows how the restore of the database ended"
 UNKNOWN = (
-    "The service does not say how a restore stands, so what it holds now is not known"
+    "The service does not say how a restore is going, so what it holds now is not known"
 )
 NOT_RUNNING = (
     """skip=1 times=None body='{"status":"success","response":{"running":false}}'"""

@@ -208,7 +208,7 @@ def no_listing(w: World, **fault: Any) -> None:
 @event("200 with the version, not listed for 5 minutes", World.freeze_listings)
 @event("`RESTORE_IN_PROGRESS`", somebody_restores)
 @event(
-    "`RESTORE_IN_PROGRESS`, and the service does not say how a restore stands",
+    "`RESTORE_IN_PROGRESS`, and the service does not say how a restore is going",
     somebody_restores,
     restore_status_route="404",
 )

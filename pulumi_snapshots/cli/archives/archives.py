@@ -67,15 +67,15 @@ async def archives(
     invocation.listed(ARCHIVES_HEADS, rows, fields, "no archives")
     for database_id in await _missing(invocation, shelf, expect):
         folder = f"{place}/" if destination.folder else place
-        hint = f"hint: `{NAME} archive {database_id}/latest {folder}` writes one."
+        hint = f"hint: `{NAME} archive {database_id}/latest {folder}` writes an archive there."
         invocation.fail(
             f"{place} has no good archive of database {database_id}.\n{hint}"
         )
     if any(each.problem for each in shelf):
         invocation.fail(
             "some archives differ from their manifests.\n"
-            f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` writes one again, while the "
-            "service has its snapshot."
+            f"hint: `{NAME} archive DATABASE/VERSION DESTINATION` archives a snapshot "
+            "again, while the service has it."
         )
     elif not all(each.is_good for each in shelf):
         invocation.fail(

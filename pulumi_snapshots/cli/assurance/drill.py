@@ -51,21 +51,22 @@ TYPED_TABLES = re.compile(
         "--password-env",
         "password",
         metavar="NAME",
-        help="The variable that holds its password.",
+        help="The variable that holds the scratch database's password.",
     ),
     click.option(
         "--connection-env",
         "connection",
         metavar="NAME",
-        help="The variable that holds its connection.",
+        help="The variable that holds the scratch database's connection.",
     ),
     click.option(
         "--check",
         "checks",
         metavar="'QUERY OP VALUE'",
         multiple=True,
-        help="What it is asked, and what it must answer; OP is ==, >=, <= or =~ (matches). "
-        "Repeatable. `tables [>= SHARE] [except NAME...]` counts rows, as without checks.",
+        help="What to ask the scratch database, and what it must answer; OP is ==, "
+        ">=, <= or =~ (matches). Repeatable. `tables [>= SHARE] [except NAME...]` counts "
+        "rows, as without checks.",
     ),
     click.option(
         "--source-env",
@@ -77,7 +78,7 @@ TYPED_TABLES = re.compile(
     arguments.flag_option(
         "--overwrite-scratch", "Required: the scratch database loses all that it holds."
     ),
-    arguments.archives_option("Note a passed drill in the manifests there."),
+    arguments.archives_option("Write a drill that passed into the manifests there."),
     arguments.timeout_option(DrillInputs),
     arguments.again_option,
     arguments.notify_option,

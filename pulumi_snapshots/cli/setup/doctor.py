@@ -99,8 +99,8 @@ OLDEST_ENGINE = (3, 139, 0)
 # seconds between the clocks that are worth a word: `rotate_after` goes by this machine's
 CLOCK_NOTE = 60.0
 UNSHARED = (
-    "Runs without shared state, on this machine too, do not see it: they keep "
-    "limits of their own."
+    "Runs without shared state, on this machine too, do not see this ledger: "
+    "they keep their own limits."
 )
 OTHER_VARIABLES = (
     "SQUARECLOUD_DEBUG",
@@ -375,7 +375,8 @@ class ServiceChecks:
             return "ok", f"within {spoken(CLOCK_NOTE)} of the service's"
         away = f"{spoken(abs(offset))} {'behind' if offset > 0 else 'ahead of'}"
         advice = (
-            "Set it: rotate_after uses it, and buckets refuse requests with a wrong time. Waiting "
+            "Set the clock: rotate_after uses it, and buckets refuse requests with a "
+            "wrong time. Waiting "
             "for a snapshot still works."
         )
         return "note", f"this machine's is {away} the service's", advice
@@ -406,7 +407,7 @@ class ServiceChecks:
         )
         if not place.is_shared:
             setting = f"{variable('shared_state')}=backend"
-            kept = f"With {setting} it is kept in {self.backend}."
+            kept = f"With {setting}, the ledger is kept in {self.backend}."
             return "ok", found, kept if self.backend else ""
         if isinstance(place, Bucket):
             found += ", and a stale write is refused"

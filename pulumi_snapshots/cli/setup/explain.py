@@ -56,7 +56,7 @@ def _explain(invocation: Invocation, name: str) -> None:
     elif related:
         _list(invocation, related)
     else:
-        invocation.wrong(f"no error has the name {name}. `{EXPLAIN}` lists them.")
+        invocation.wrong(f"no error has the name {name}. `{EXPLAIN}` lists all errors.")
 
 
 def _list(invocation: Invocation, names: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ def _explain_last(invocation: Invocation) -> None:
     """Show and explain this machine's last error; without one the command has failed."""
     last = last_error(invocation.environment)
     if last is None:
-        invocation.say("this machine remembers no error")
+        invocation.say("no error of this machine is recorded")
         invocation.has_failed = True
         return
     text, at = last

@@ -142,4 +142,6 @@ async def _confirm(
         else:
             question = f"Type the id of database {database_id} to {purpose}:"
             if await invocation.ask(question) != database_id:
-                invocation.wrong("that is not its id. Nothing was sent.", helps=False)
+                invocation.wrong(
+                    "that is not the id of the database. Nothing was sent.", helps=False
+                )

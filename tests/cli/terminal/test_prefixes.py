@@ -205,7 +205,7 @@ async def test_probe_asks_for_the_whole_id(desk: Desk, w: World) -> None:
         )
     ).failed(
         f"Type the id of database {DATABASE} to",
-        "that is not its id. Nothing was sent.",
+        "that is not the id of the database. Nothing was sent.",
         code=2,
     )
     assert [one.kind for one in w.emulator.journal] == ["me"]
