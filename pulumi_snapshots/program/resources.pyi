@@ -69,8 +69,8 @@ class Snapshot(pulumi.CustomResource):
         origin: `manual` or `automatic`; absent if the service does not say.
         runtime: the database's engine, `postgres`, `mongo`, `mysql` or `redis`; absent if the
             service does not say.
-        requested_at: when the request was sent, by the service's clock; absent if the snapshot was
-            adopted or looked up. RFC 3339, UTC.
+        requested_at: when the request was sent, by the service's clock; absent if an existing
+            snapshot was used or looked up. RFC 3339, UTC.
         attempt: the request, only while the snapshot is pending.
     """
 
@@ -403,8 +403,9 @@ class Provider(pulumi.ProviderResource):
             entry in the guard's history. on unless given.
         notify: the URL of a monitor that hears once of each trouble: a webhook of Discord or Slack,
             a topic of ntfy, or a check of healthchecks. The URL is a secret. A secret.
-        block_wait: how long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`. 30m
-            unless given. A string such as `90s`, `45m`, `1h30m`, `7d`, or a number of seconds.
+        block_wait: how long the account counts as blocked after a `RATE_LIMITED`, if the service
+            sends no `Retry-After`. 30m unless given. A string such as `90s`, `45m`, `1h30m`, `7d`,
+            or a number of seconds.
         restore_settle: how long an accepted restore is watched if neither the service nor the
             database says when it is over; may be 0. 1m unless given. A string such as `90s`, `45m`,
             `1h30m`, `7d`, or a number of seconds.

@@ -231,7 +231,8 @@ class Settings(Inputs):
     )
     # The vendor asks clients to wait 30 minutes after RATE_LIMITED.
     block_wait: Duration = declare(
-        "How long a `RATE_LIMITED` block lasts if the service sends no `Retry-After`.",
+        "How long the account counts as blocked after a `RATE_LIMITED`, if the "
+        "service sends no `Retry-After`.",
         default=30 * 60.0,
         read=checks.duration(most=DURATION_LIMIT),
     )

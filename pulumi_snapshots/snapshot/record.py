@@ -216,8 +216,8 @@ class SnapshotRecord(ListedProperties):
     """
 
     requested_at: Moment | None = declare(
-        "When the request was sent, by the service's clock; absent if the snapshot was adopted or "
-        "looked up.",
+        "When the request was sent, by the service's clock; absent if an "
+        "existing snapshot was used or looked up.",
         default=None,
     )
     attempt: Request | None = declare(
