@@ -3,17 +3,14 @@
 A killed engine sends no message.
 """
 
-import atexit
 import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0)]
@@ -27,11 +24,6 @@ between.
 ANSWER_DEADLINE = 5.0
 """Seconds. The engine answers within a millisecond; a busy or missing one must not hold up the
 work.
-"""
-
-NOTHING = ["sleep", str(8 * 86400)]
-"""What the child does, longer than any time-out if nothing ends it, as after a kill of this
-process.
 """
 
 
@@ -93,43 +85,14 @@ def listens(address: str) -> bool:
     return True
 
 
-def engine_process() -> int | None:
-    """Return the number of the engine's process, the nearest ancestor that is called `pulumi`.
-
-    None if there is no such ancestor.
-    """
-    process = _parent_of(os.getpid())
-    # Launchers and shells may stand between. In a container, the engine may be the first process.
-    while process:
-        with suppress(OSError):
-            command_line = Path(f"/proc/{process}/cmdline").read_text(errors="replace")
-            program, *_ = command_line.split("\0")
-            if Path(program).stem == "pulumi":
-                return process
-        process = _parent_of(process)
-    return None
-
-
-def _parent_of(process: int) -> int:
-    """The number of a process's parent; 0 if the system does not say, or the process has ended."""
-    with suppress(OSError):
-        status = Path(f"/proc/{process}/stat").read_text()
-        # The program's name, which ends at the last ")", may contain anything.
-        _, _, fields = status.rpartition(")")
-        return int(fields.split()[1])
-    return 0
-
-
 class Interrupts:
     """The interrupts of a program whose hook the engine waits for.
 
-    Since Pulumi 3.229, the language host interrupts the program if the engine is asked to stop, in
-    whatever way. Before that, the program hears nothing. But a terminal sends ^C to the engine's
-    process group, and each process that the engine starts has its own group. So a child process
-    that does nothing joins the engine's group, and the signal that the engine gets ends it.
+    If the engine is asked to stop, in whatever way, the language host interrupts the program. It
+    does so since Pulumi 3.229, and the engines of guards are newer.
 
     Args:
-        callback: called, from any thread, if the engine is interrupted.
+        callback: called, from the main thread, if the engine is interrupted.
     """
 
     def __init__(self, callback: Callable[[], None]) -> None:
@@ -154,33 +117,13 @@ class Interrupts:
             self._waiting -= 1
 
     def _begin(self) -> None:
+        usual: Any = signal.getsignal(signal.SIGINT)
+
+        def interrupted(*received: Any) -> None:
+            self._callback()
+            if not self._waiting and callable(usual):
+                usual(*received)
+
         # A program of the Automation API can be in another thread than the main one.
         with suppress(ValueError):
-            usual: Any = signal.getsignal(signal.SIGINT)
-
-            def interrupted(*received: Any) -> None:
-                self._callback()
-                if not self._waiting and callable(usual):
-                    usual(*received)
-
             signal.signal(signal.SIGINT, interrupted)
-        with suppress(OSError):  # no such command, or the engine is not of this session
-            engine = engine_process()
-            if engine is None:
-                return
-            child = subprocess.Popen(  # noqa: S603  a fixed command
-                NOTHING,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                process_group=os.getpgid(engine),
-            )
-            # Not before the exit: if the child's end leaves a stopped engine alone in its group,
-            # the system sends the engine SIGHUP.
-            atexit.register(child.kill)
-
-            def wait() -> None:
-                if child.wait() in {-signal.SIGINT, -signal.SIGTERM}:
-                    self._callback()
-
-            threading.Thread(target=wait, name="engine-interrupts", daemon=True).start()

@@ -1,7 +1,6 @@
 """What a run loses where the installed SDK no longer offers what engine_access found in it; the fallbacks stand beside."""
 
 import asyncio
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ import pytest
 from pulumi_snapshots.dynamic import engine_access
 from pulumi_snapshots.engine.messages import MessageRow, Messages
 from pulumi_snapshots.engine.wording import PYTHON
-from tests.support.machine import lacks
 from tests.support.servicer import CallFailedError, Servicer, failure, kept, urn
 from tests.support.toy_provider import ToyProvider
 
@@ -336,13 +334,3 @@ def test_a_call_waits_for_its_messages_and_without_one_for_no_thread(
         goes_on.set()
     assert heard_at_end.result() == len(["x", "y"])
     assert wait(messages) == len(["x", "y"]), "nothing is waited for twice"
-
-
-def test_an_engine_is_found_that_is_the_first_process_of_its_container() -> None:
-    find = f"'{sys.executable}' -c 'from pulumi_snapshots.engine import process; print(process.engine_process())'; exit"
-    alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
-    named = [*alone, "bash", "-c", f'exec -a pulumi bash -c "{find}"']
-    done = subprocess.run(named, capture_output=True, text=True, check=False)  # noqa: S603  a fixed command
-    if done.stderr.startswith("unshare:"):
-        lacks("containers", "this machine lets nobody make one")
-    assert done.stdout == "1\n"

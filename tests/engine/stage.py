@@ -175,6 +175,11 @@ class Command:
         """What a terminal does at ^C: the provider is in a process group of its own, so it is not told."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def interrupt_program(self) -> None:
+        """What the language host of Pulumi 3.229 does if the engine is interrupted; the one that is built for the tests is older."""
+        (program,) = self.processes("pulumi-language-python-exec")
+        os.kill(program, signal.SIGINT)
+
     def processes(self, called: str = "") -> list[int]:
         """What still runs in its session with this in its command line."""
         asked = ["ps", "-ww", "-o", "pid=,stat=,args=", "--sid", str(self.process.pid)]

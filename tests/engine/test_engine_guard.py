@@ -245,6 +245,7 @@ def test_an_interrupted_or_killed_up_changes_nothing_and_pays_once(app: App) -> 
     interrupted = app.start_up("-c", "value=b", real=True)
     interrupted.shows("next poll")
     interrupted.interrupt()
+    interrupted.interrupt_program()
     told = joined(diagnostics(app.ends(interrupted, fails=True)))
     assert "The wait was interrupted." in told
     assert (
@@ -520,9 +521,7 @@ def test_a_process_that_ends_or_stands_still_while_changes_wait_changes_nothing(
         app.ends(running)
     else:
         if sign == signal.SIGTERM:
-            # The language host of Pulumi 3.229 hands it on to the program; the one that is built for the tests is older.
-            (program,) = running.processes("pulumi-language-python-exec")
-            os.kill(program, signal.SIGINT)
+            running.interrupt_program()
         assert ENDS[sign] in joined(app.ends(running, fails=True))
         assert app.done() == []
         app.pass_time(600)

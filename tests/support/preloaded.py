@@ -306,7 +306,7 @@ def run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    _have_parent(parent)
+    os.getppid = lambda: parent
     sys.orig_argv[:] = [sys.executable, *told]
     _open_streams(unbuffered="-u" in told[:1] or UNBUFFERED in environment)
     while told[0] in {"-u", "-W"}:
@@ -378,16 +378,6 @@ def _open_streams(*, unbuffered: bool) -> None:
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-
-
-def _have_parent(parent: int) -> None:
-    """Find the engine from where the command was started."""
-    from pulumi_snapshots.engine import process  # noqa: PLC0415  after the fork
-
-    own = os.getpid()
-    found = process._parent_of
-    process._parent_of = lambda process: parent if process == own else found(process)
-    os.getppid = lambda: parent
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ from pulumi_snapshots.storage.destination import BUCKETS, EXTRA, LIBRARY
 
 State = Literal["ok", "note", "problem", "unknown"]
 # a finding without the name of its check
-Judgement = tuple[State, str] | tuple[State, str, str]
+Diagnosis = tuple[State, str] | tuple[State, str, str]
 
 
 class Finding(NamedTuple):
@@ -202,7 +202,7 @@ class ServiceChecks:
     listing: Listing | None = None
 
     async def checked(
-        self, check: str, look: Callable[[], Awaitable[Judgement]]
+        self, check: str, look: Callable[[], Awaitable[Diagnosis]]
     ) -> Finding:
         """Run one check; an error is a problem.
 
@@ -273,7 +273,7 @@ class ServiceChecks:
             )
         return Finding(check, "problem", self.words.report(error), advice)
 
-    async def forget_block(self) -> Judgement:
+    async def forget_block(self) -> Diagnosis:
         """Let runs forget a block that they remember.
 
         Returns:
@@ -284,7 +284,7 @@ class ServiceChecks:
             return "ok", "no run knows of one"
         return "ok", f"forgotten: it was noted until {to_the_second(until)}"
 
-    async def _outage(self) -> Judgement:
+    async def _outage(self) -> Diagnosis:
         word, words = await self.session.client.health()
         if word == DEGRADED:
             found = f"the service itself reports one ({words})"
@@ -293,7 +293,7 @@ class ServiceChecks:
             return "ok", "the service reports none"
         return "unknown", words or "the service does not say"
 
-    async def _snapshots(self) -> Judgement:
+    async def _snapshots(self) -> Diagnosis:
         listings = self.session.listings
         now = self.session.clock.monotonic()
         self.listing = await listings.account_listing(now, patience=ONCE)
@@ -311,7 +311,7 @@ class ServiceChecks:
         advice = "Nothing to do: polling each database by itself takes more requests."
         return "note", found, advice
 
-    async def _writing(self) -> Judgement:
+    async def _writing(self) -> Diagnosis:
         lacks = "Without this scope, a create or restore starts nothing and says so."
         return (
             "unknown",
@@ -319,7 +319,7 @@ class ServiceChecks:
             lacks,
         )
 
-    async def _databases(self) -> Judgement:
+    async def _databases(self) -> Diagnosis:
         entries = self.listing.entries if self.listing else ()
         ids = [each.id for each in self.account.databases] if self.account else []
         ids += [each.database for each in entries if each.database]
@@ -338,7 +338,7 @@ class ServiceChecks:
             return "unknown", f"{error}"
         return "ok", "databases can be read"
 
-    async def _plan(self) -> Judgement:
+    async def _plan(self) -> Diagnosis:
         if self.account is None or self.account.plan_memory is None:
             return "unknown", "the service did not say"
         name = f"{self.account.plan}, " if self.account.plan else ""
@@ -352,7 +352,7 @@ class ServiceChecks:
             return "note", f"{found}: {KEPT_AFTER_PLAN}", f"{ARCHIVES_STAY}."
         return "ok", found
 
-    async def _quota(self) -> Judgement:
+    async def _quota(self) -> Diagnosis:
         """Count what is left of the plan's snapshots."""
         memory = self.account.plan_memory if self.account else None
         if memory is None or self.listing is None:
@@ -367,7 +367,7 @@ class ServiceChecks:
         advice = f"{frees}; a larger plan allows more, and reuse_within saves some."
         return "problem", text, advice
 
-    async def _clock(self) -> Judgement:
+    async def _clock(self) -> Diagnosis:
         offset = self.session.service_clock.offset
         if offset is None:
             return "unknown", "the service has not shown its time"
@@ -381,7 +381,7 @@ class ServiceChecks:
         )
         return "note", f"this machine's is {away} the service's", advice
 
-    async def _page(self) -> Judgement:
+    async def _page(self) -> Diagnosis:
         if self.listing is None:
             return "unknown", "it could not be read"
         oldest = spoken(SERVICE_CACHE)
@@ -390,7 +390,7 @@ class ServiceChecks:
             f"at most {oldest} old: the service may serve the same page for that long",
         )
 
-    async def _ledger(self) -> Judgement:
+    async def _ledger(self) -> Diagnosis:
         """Check that the place of the ledger allows all that a create does there.
 
         Nothing is sent otherwise.
@@ -418,7 +418,7 @@ class ServiceChecks:
                 return "note", f"{found}; the bucket cannot be listed", advice
         return "ok", found, UNSHARED
 
-    async def _runs(self) -> Judgement:
+    async def _runs(self) -> Diagnosis:
         """Whether anything is under way, or was begun and has no known end."""
         try:
             attempts = await under_way(self.session)
@@ -435,7 +435,7 @@ class ServiceChecks:
         )
         return state, f"{len(attempts)} under way or without a known end", shows
 
-    async def rehearse(self) -> Judgement:
+    async def rehearse(self) -> Diagnosis:
         """Rehearse a run that is killed after its request.
 
         A second machine takes it over, and a third one, of another resource, waits.
@@ -496,7 +496,7 @@ def look_at_installation(environment: Mapping[str, str]) -> list[Finding]:
     ]
 
 
-def _engine(environment: Mapping[str, str]) -> Judgement:
+def _engine(environment: Mapping[str, str]) -> Diagnosis:
     if shutil.which("pulumi", path=environment.get("PATH", "")) is None:
         advice = (
             "Install the Pulumi CLI to run programs. These commands do not need it."
@@ -517,7 +517,7 @@ def _engine(environment: Mapping[str, str]) -> Judgement:
     return "ok", f"pulumi {answer}"
 
 
-def _plugin(environment: Mapping[str, str]) -> Judgement:
+def _plugin(environment: Mapping[str, str]) -> Diagnosis:
     usual = home_directory(environment) / ".pulumi"
     home = Path(environment.get("PULUMI_HOME") or usual)
     folders = filter(Path.is_dir, home.glob(f"plugins/resource-{PACKAGE}-v*"))
