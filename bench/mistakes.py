@@ -252,8 +252,8 @@ MISTAKES = (
     ),
     (
         "ledger",
-        "counting.sort(key=lambda each: each.request.posted_at, reverse=True)",
-        "counting.sort(key=lambda each: each.request.posted_at)",
+        'counting.sort(key=attrgetter("request.posted_at"), reverse=True)',
+        'counting.sort(key=attrgetter("request.posted_at"))',
     ),
     (
         "ledger",
@@ -798,12 +798,12 @@ MISTAKES = (
     ),
     (
         "ledger",
-        "if each.shared_in == wish.run and not known.is_restored_since(each):",
-        "if each.shared_in and not known.is_restored_since(each):",
+        "if each.shared_in == wish.run and each.request.posted_at >= restored_at:",
+        "if each.shared_in and each.request.posted_at >= restored_at:",
     ),
     (
         "ledger",
-        "if each.shared_in == wish.run and not known.is_restored_since(each):",
+        "if each.shared_in == wish.run and each.request.posted_at >= restored_at:",
         "if each.shared_in == wish.run:",
     ),
     ("ledger", "if entered is None or entered.shared_in is None:", "if entered is None:"),
@@ -1351,21 +1351,13 @@ MISTAKES = (
     ("snapshot", "and posted.get(each.version, each.modified) >= oldest", ""),
     ("snapshot", "and each.version not in excluded", ""),
     ("snapshot", "last = await self.last_change() or NEVER", "pass"),
+    ("snapshot", "max(last, last_restored(attempts, self.inputs.database_id))", "last"),
     (
-        "snapshot",
-        'if (each.kind, each.database_id) == ("restore", self.inputs.database_id):',
-        'if each.kind == "restore":',
+        "ledger",
+        'if (each.kind, each.database_id) == ("restore", database_id)',
+        'if each.kind == "restore"',
     ),
-    (
-        "snapshot",
-        'if (each.kind, each.database_id) == ("restore", self.inputs.database_id):',
-        "if False:",
-    ),
-    (
-        "snapshot",
-        "last = max(last, each.ended_at or each.request.posted_at)",
-        "last = max(last, each.request.posted_at)",
-    ),
+    ("ledger", "each.ended_at or each.request.posted_at", "each.request.posted_at"),
     ("snapshot", "return status.in_progress or restored_at > taken_at", "return False"),
     (
         "snapshot",

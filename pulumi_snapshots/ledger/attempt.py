@@ -10,6 +10,7 @@ An attempt only moves to the right. FAILED is a restore that the service reports
 refused, was never sent, or has certainly started nothing is removed.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -403,6 +404,24 @@ class Attempt(Record, sparse=True):
             and all(isinstance(each, str | None) for each in texts)
             and all(FIRST_TIME <= each < LAST_TIME for each in times if each)
         )
+
+
+def last_restored(attempts: Iterable[Attempt], database_id: str) -> datetime:
+    """Find when runs have last restored a database.
+
+    Args:
+        attempts: All that count.
+        database_id: The database.
+
+    Returns:
+        When the last restore ended, or was requested if its end is not known; `NEVER` without one.
+    """
+    times = [
+        each.ended_at or each.request.posted_at
+        for each in attempts
+        if (each.kind, each.database_id) == ("restore", database_id)
+    ]
+    return max(times, default=NEVER)
 
 
 def request_name(kind: Kind, database_id: str, requested_at: datetime | str) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from pulumi_snapshots.ledger.attempt import (
@@ -28,6 +29,7 @@ from pulumi_snapshots.ledger.attempt import (
     Request,
     Status,
     is_resource,
+    last_restored,
     owner_kind,
 )
 
@@ -204,21 +206,6 @@ class Known:
         source = self.wish.source
         return next((each for each in self.mine if each.source == source), None)
 
-    def is_restored_since(self, attempt: Attempt) -> bool:
-        """Tell whether a run has restored the database of an attempt after its request.
-
-        Args:
-            attempt: An attempt to take a snapshot.
-
-        Returns:
-            True for a restore that is still under way too.
-        """
-        return any(
-            (each.ended_at or each.request.posted_at) > attempt.request.posted_at
-            for each in self.attempts
-            if (each.kind, each.database_id) == ("restore", attempt.database_id)
-        )
-
     def age(self, attempt: Attempt) -> timedelta:
         """Return how long ago the request of an attempt was sent.
 
@@ -255,8 +242,9 @@ def shared_request(known: Known) -> Claim | None:
     wish = known.wish
     if wish.forced or not wish.run or owner_kind(wish.owner) != "resource":
         return None
+    restored_at = last_restored(known.attempts, wish.database_id)
     for each in known.same_database:
-        if each.shared_in == wish.run and not known.is_restored_since(each):
+        if each.shared_in == wish.run and each.request.posted_at >= restored_at:
             return Claim(each, "resumed")
     return None
 
@@ -472,7 +460,7 @@ def still_counting(attempts: Collection[Attempt], wish: Wish, now: datetime) -> 
         for each in attempts
         if not each.is_past(now) and not each.is_void(now) and each.id not in wish.void
     ]
-    counting.sort(key=lambda each: each.request.posted_at, reverse=True)
+    counting.sort(key=attrgetter("request.posted_at"), reverse=True)
     return Known(wish, counting, now)
 
 

@@ -349,7 +349,7 @@ class Ledger:
 
 
 def _put(document: Document, attempt: Attempt) -> None:
-    document.setdefault(ATTEMPTS, {})[attempt.id] = attempt.to_outputs()
+    document.setdefault(ATTEMPTS, {})[attempt.request.id] = attempt.to_outputs()
 
 
 def _mark_saved(document: Document, seen: AbstractSet[str]) -> None:

@@ -819,14 +819,11 @@ def holds_unknown(value: Any) -> bool:
     Args:
         value: The value.
     """
-    inside = (
-        value.values()
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, list)
-        else ()
-    )
-    return value is UNKNOWN or any(map(holds_unknown, inside))
+    if isinstance(value, dict):
+        return any(map(holds_unknown, value.values()))
+    if isinstance(value, list):
+        return any(map(holds_unknown, value))
+    return value is UNKNOWN
 
 
 def undecided(new: Values, *names: str) -> AnyMessage:
@@ -839,8 +836,6 @@ def undecided(new: Values, *names: str) -> AnyMessage:
     unknown = " and ".join(
         "{" + name + "}" for name in names if holds_unknown(new.get(name))
     )
-    return (
-        Message(f"decided in the update, since a preview does not know {unknown}")
-        if unknown
-        else ""
-    )
+    if not unknown:
+        return ""
+    return Message(f"decided in the update, since a preview does not know {unknown}")

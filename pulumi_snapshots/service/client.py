@@ -23,6 +23,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from pulumi_snapshots.clock import TimeSpan, in_utc
 from pulumi_snapshots.errors import Message
+from pulumi_snapshots.errors.debug import trace_request
 from pulumi_snapshots.properties.checks import LOOPBACK
 from pulumi_snapshots.service.errors import (
     AnswerLost,
@@ -50,7 +51,6 @@ from pulumi_snapshots.service.models import (
     read_entries,
 )
 from pulumi_snapshots.service.rate_limiter import RateLimiter
-from pulumi_snapshots.service.trace import trace_request
 
 T = TypeVar("T")
 CONNECT_TIMEOUT = 15.0  # seconds

@@ -310,8 +310,10 @@ class RateLimiter:
             if pacing.is_usable:
                 if not _must_enter(request, pacing.traffic):
                     await pacing.look()
-                if _must_enter(request, pacing.traffic):
+                traffic = pacing.traffic
+                if _must_enter(request, traffic):
                     return await pacing.edit_alone(partial(self._entered_read, request))
+                return self._own_read(request, traffic)
         return self._own_read(request, pacing.traffic)
 
     def _claimed(

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pulumi_snapshots.ledger.attempt import NEVER, SECOND, Attempt
+from pulumi_snapshots.ledger.attempt import NEVER, SECOND, Attempt, last_restored
 from pulumi_snapshots.listing.listings import entry_of
 from pulumi_snapshots.run.operation import Operation
 from pulumi_snapshots.run.session import Session
@@ -176,10 +176,8 @@ class Reuse:
         last = NEVER
         if self.last_change is not None:
             last = await self.last_change() or NEVER
-        for each in await self.session.ledger.attempts():
-            if (each.kind, each.database_id) == ("restore", self.inputs.database_id):
-                last = max(last, each.ended_at or each.request.posted_at)
-        return last
+        attempts = await self.session.ledger.attempts()
+        return max(last, last_restored(attempts, self.inputs.database_id))
 
     async def is_candidate_worthless(self, candidate: Candidate) -> bool:
         """Tell whether a candidate is worthless, by times that are exact to a second.
