@@ -606,10 +606,10 @@ MISTAKES = (
     ),
     (
         "ledger",
-        "is_further = PROGRESS[ours.status] > PROGRESS[self.status]",
-        "is_further = PROGRESS[ours.status] >= PROGRESS[self.status]",
+        "is_further = PROGRESS[other.status] > PROGRESS[self.status]",
+        "is_further = PROGRESS[other.status] >= PROGRESS[self.status]",
     ),
-    ("ledger", "is_further = PROGRESS[ours.status] > PROGRESS[self.status]", "is_further = True"),
+    ("ledger", "is_further = PROGRESS[other.status] > PROGRESS[self.status]", "is_further = True"),
     (
         "ledger",
         "followed=max(filter(None, followed), default=None)",
@@ -623,18 +623,18 @@ MISTAKES = (
     ),
     (
         "ledger",
-        "in_state=self.in_state or (SAVED if ours.saved else None)",
+        "in_state=self.in_state or (SAVED if other.saved else None)",
         "in_state=self.in_state",
     ),
     (
         "ledger",
-        "in_state=self.in_state or (SAVED if ours.saved else None)",
-        "in_state=SAVED if ours.saved else None",
+        "in_state=self.in_state or (SAVED if other.saved else None)",
+        "in_state=SAVED if other.saved else None",
     ),
     (
         "ledger",
-        "in_state=self.in_state or (SAVED if ours.saved else None)",
-        "in_state=self.in_state or ours.in_state",
+        "in_state=self.in_state or (SAVED if other.saved else None)",
+        "in_state=self.in_state or other.in_state",
     ),
     (
         "ledger",
@@ -1607,7 +1607,7 @@ MISTAKES = (
     ("restore", "if database is None or not database.running:", "if database is None:"),
     (
         "restore",
-        "if record.failure and earlier is None:\n        raise restoring.failure(record)",
+        "if record.failure and earlier is None:\n        raise operation.failure(record)",
         "pass",
     ),
     (
@@ -1694,8 +1694,8 @@ MISTAKES = (
         "last = request.posted_at + (request.longest if request.accepted else LATEST_OF_LOST)",
         "last = request.posted_at + LATEST_OF_LOST",
     ),
-    ("listing", "first <= entry.modified <= last", "first < entry.modified < last"),
-    ("listing", "return sorted(dated, key=lambda each: each[0])", "return dated"),
+    ("listing", "first <= each[0] <= last", "first < each[0] < last"),
+    ("listing", "return sorted(dated, key=itemgetter(0))", "return dated"),
     (
         "listing",
         "if next_time - first_time < MANUAL_SPACING:",
@@ -1710,8 +1710,8 @@ MISTAKES = (
     ),
     (
         "listing",
-        "dated.sort(key=lambda each: each[0])",
-        "dated.sort(key=lambda each: each[0], reverse=True)",
+        "return sorted(dated, key=itemgetter(0))",
+        "return sorted(dated, key=itemgetter(0), reverse=True)",
     ),
     ("listing", "left.total_seconds() + PINNING", "left.total_seconds()"),
     (

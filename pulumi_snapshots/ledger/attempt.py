@@ -350,13 +350,13 @@ class Attempt(Record, sparse=True):
             FOUND_KEPT if self.has_snapshot and nobody_returns else KEPT
         )
 
-    def joined(self, ours: Self) -> Self:
+    def joined(self, other: Self) -> Self:
         """Join what two views of this attempt know; an attempt only moves forward.
 
         A first result stays.
 
         Args:
-            ours: What the caller knows of the same attempt.
+            other: What the caller knows of the same attempt.
 
         Returns:
             The view that is further along, with what the other view knows besides.
@@ -366,9 +366,9 @@ class Attempt(Record, sparse=True):
             >>> claim.joined(sent).status, sent.joined(claim).status
             (<Status.SENT: 'sent'>, <Status.SENT: 'sent'>)
         """
-        is_further = PROGRESS[ours.status] > PROGRESS[self.status]
-        ahead = ours if is_further else self
-        behind = self if is_further else ours
+        is_further = PROGRESS[other.status] > PROGRESS[self.status]
+        ahead = other if is_further else self
+        behind = self if is_further else other
         followed = (ahead.request.followed, behind.request.followed)
         request = replace(
             ahead.request,
@@ -379,7 +379,7 @@ class Attempt(Record, sparse=True):
         return replace(
             ahead,
             request=request,
-            in_state=self.in_state or (SAVED if ours.saved else None),
+            in_state=self.in_state or (SAVED if other.saved else None),
             shared_in=self.shared_in,
         )
 

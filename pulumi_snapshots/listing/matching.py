@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from pulumi_snapshots.clock import to_the_second
 from pulumi_snapshots.errors import Hint, HintKind, ProviderError
@@ -124,6 +125,18 @@ def unclaimed_since(
     ]
 
 
+def with_times(
+    entries: Iterable[ListedSnapshot],
+) -> list[tuple[datetime, ListedSnapshot]]:
+    """Return the entries that have a time, each with its time, earliest first.
+
+    Args:
+        entries: The entries, in any order.
+    """
+    dated = [(entry.modified, entry) for entry in entries if entry.modified is not None]
+    return sorted(dated, key=itemgetter(0))
+
+
 def describe_entry(entry: ListedSnapshot) -> str:
     """Return an entry as an error shows it: its version, and what distinguishes it from others.
 
@@ -153,12 +166,8 @@ def _in_time(
     """Return the candidates whose time fits the request, each with its time, earliest first."""
     first = request.posted_at - (SECOND if is_behind else SKEW)
     last = request.posted_at + (request.longest if request.accepted else LATEST_OF_LOST)
-    dated = [
-        (entry.modified, entry)
-        for entry in _manual(entries, claimed)
-        if entry.modified is not None and first <= entry.modified <= last
-    ]
-    return sorted(dated, key=lambda each: each[0])
+    dated = with_times(_manual(entries, claimed))
+    return [each for each in dated if first <= each[0] <= last]
 
 
 def _lacks_known_version(page: Page, kept_until: Mapping[str, datetime]) -> bool:

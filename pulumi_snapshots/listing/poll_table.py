@@ -372,7 +372,8 @@ def _gives_way(now: PollMoment, situation: Situation) -> float:
 
 def _own_again(now: PollMoment) -> float:
     """When an own page is polled again: at growing intervals if the account's page shows all."""
-    mine, every = now.mine, now.settings.every
+    mine = now.mine
+    every = now.settings.every
     polled_at = mine.own_polled_at or 0.0
     soonest = max(polled_at, now.group.account_polled_at or -math.inf) + every
     if mine.own_new_at is None:

@@ -10,7 +10,7 @@ import anyio
 
 from pulumi_snapshots.ledger.attempt import Request
 from pulumi_snapshots.listing.listings import EXPIRED, READS_SHARE, Listings, Page
-from pulumi_snapshots.listing.matching import find_match, unclaimed_since
+from pulumi_snapshots.listing.matching import find_match, unclaimed_since, with_times
 from pulumi_snapshots.listing.poll_table import (
     PendingGroup,
     Poll,
@@ -198,10 +198,7 @@ class AwaitedSnapshot:
             return page.version(self.version)
         if self.is_any:
             since = unclaimed_since(page.entries, self.request, self.claimed)
-            dated = [
-                (each.modified, each) for each in since if each.modified is not None
-            ]
-            dated.sort(key=lambda each: each[0])
+            dated = with_times(since)
             return dated[0][1] if dated else None
         return find_match(
             page.entries,

@@ -26,9 +26,8 @@ from pulumi_snapshots.snapshot.record import DATABASE_ENGINE, NAMED_BY
 RESTORE_TIMEOUT = 15 * 60.0
 """Seconds. A restore takes about 60 s, and can wait minutes for others of its account."""
 RESTORE_PURPOSE = "restore a snapshot of"
-SUCCESS = (
-    "success"  # the outcome of a restore that did not fail; also the service's word
-)
+SUCCESS = "success"
+"""The outcome of a restore that did not fail; also the service's word."""
 
 
 def said(because: str) -> Callable[[object], bool]:

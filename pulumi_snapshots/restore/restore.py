@@ -104,13 +104,13 @@ async def restore(  # noqa: PLR0913  what is known of it
         names = ("database_id", "version_id", "target_database_id")
         inputs = replace(inputs, **{name: getattr(earlier, name) for name in names})
     member = Member(session.fleet, listener)
-    restoring = RestoreOperation(session, inputs, member, owner, forced=forced)
+    operation = RestoreOperation(session, inputs, member, owner, forced=forced)
     if earlier is not None and earlier.attempt is not None:
-        restoring.resume(earlier.attempt)
-        restoring.previous = earlier.previous
-    record = await restoring.in_time(restoring.carry_out())
+        operation.resume(earlier.attempt)
+        operation.previous = earlier.previous
+    record = await operation.in_time(operation.carry_out())
     if record.failure and earlier is None:
-        raise restoring.failure(record)
+        raise operation.failure(record)
     return record
 
 

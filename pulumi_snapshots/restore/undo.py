@@ -40,7 +40,7 @@ class NotKept(ProviderError):
         super().__init__(happened, then=[*then, Hint(HintKind.RESTORE_UNKEPT)])
 
 
-def is_kept(attempt: Attempt, database_id: str) -> bool:
+def keeps_overwritten(attempt: Attempt, database_id: str) -> bool:
     """Tell whether a request was sent to keep what a restore of a database overwrites.
 
     Args:
@@ -135,7 +135,7 @@ async def _reusable_age(
     for each in await session.ledger.attempts():
         posted_at = each.request.posted_at
         is_young = max(after, now - REPEATED_WITHIN) < posted_at
-        if is_kept(each, database_id) and is_young:
+        if keeps_overwritten(each, database_id) and is_young:
             return (now - posted_at + SECOND).total_seconds()
     return 0.0
 
@@ -159,6 +159,6 @@ def kept_before(attempts: Collection[Attempt], restore: Attempt) -> str | None:
     for each in of_database:
         if each.kind == "restore":
             return None
-        if is_kept(each, database_id) and each.has_snapshot:
+        if keeps_overwritten(each, database_id) and each.has_snapshot:
             return f"{database_id}/{each.result}"
     return None

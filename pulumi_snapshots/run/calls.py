@@ -246,11 +246,12 @@ class Rules(ABC):
     """The engine's calls about one kind of resource that need no request to the service."""
 
     schema: ClassVar[ResourceSchema]
-    # what its requests start, as the ledger calls it; empty if it sends none
     kind: ClassVar[str] = ""
-    waits_on: ClassVar[str] = ""  # the note about a pending resource, with `{since}`
-    # the output that the act changes if an input repeats the act
+    """What the resource's requests start, as in `Attempt.kind`; empty if it sends no request."""
+    waits_on: ClassVar[str] = ""
+    """The note about a pending resource, with `{since}`."""
     acts_again: ClassVar[str] = ""
+    """The output that the act changes if an input repeats the act."""
 
     @property
     @abstractmethod

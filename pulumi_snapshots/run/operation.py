@@ -136,7 +136,7 @@ class Operation:
         self._is_held_up = False  # by the service's limits, or by another request
         self._refusals = 0
         self._unsent = 0
-        # by what another client has started
+        # Since when what another client has started holds up the request.
         self._held_up_since: datetime | None = None
 
     @property
@@ -271,9 +271,9 @@ class Operation:
         except SquareCloudError as error:
             if self.attempt is not None or error.done:
                 raise
-            told = copy(error)  # several callers may share an answer
-            told.done = self.not_done
-            raise told from error
+            own_error = copy(error)  # several callers may share an answer
+            own_error.done = self.not_done
+            raise own_error from error
         finally:
             note = self.session.take_note()
             if note:
@@ -661,9 +661,8 @@ class Operation:
         """
         attempt = self.sent
         is_gone = True
-        with (
-            self._as_far_as_possible()
-        ):  # later runs look for its result until its time is over
+        # If it stays, later runs look for its result until its time is over.
+        with self._as_far_as_possible():
             is_gone = await self.session.ledger.withdraw(attempt)
         if is_gone:
             self.attempt = None

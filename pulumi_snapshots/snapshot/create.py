@@ -109,7 +109,7 @@ async def create(  # noqa: PLR0913  what is known of it
     if earlier is not None and request is None:
         return earlier
     with session.fleet.joins(listener) as member:
-        taking = SnapshotOperation(
+        operation = SnapshotOperation(
             session,
             inputs,
             member,
@@ -119,10 +119,10 @@ async def create(  # noqa: PLR0913  what is known of it
             not_adopted=not_adopted,
         )
         if request is not None:
-            taking.resume(request)
+            operation.resume(request)
         if once and earlier is not None:
-            return await taking.polled() or earlier
-        return await taking.carry_out()
+            return await operation.polled() or earlier
+        return await operation.carry_out()
 
 
 class SnapshotOperation(Operation):
@@ -327,7 +327,7 @@ class SnapshotOperation(Operation):
             )
             entry = listed or entry
         if entry.name:
-            return await self._ours(entry)
+            return await self._own_record(entry)
         return await describe(self.session, self.database_id, entry)
 
     def _note_worthless(self, found: Candidate) -> None:
@@ -637,14 +637,14 @@ class SnapshotOperation(Operation):
         unlisted = ListedSnapshot.model_construct(
             name="", version_id=version, url=self._finished.url
         )
-        record = await self._ours(entry or unlisted, requested=attempt)
+        record = await self._own_record(entry or unlisted, requested=attempt)
         self._tell(record, attempt, is_listed=entry is not None, cause=cause)
         if attempt.status is not Status.FOUND:
             self._warn_of_late(attempt, version, entry)
             await self.enter_result(version, holds=CLEAR)
         return record
 
-    async def _ours(
+    async def _own_record(
         self, entry: ListedSnapshot, requested: Attempt | None = None
     ) -> SnapshotRecord:
         """The record of a snapshot, which belongs to this operation's resource from now on.

@@ -143,13 +143,9 @@ def split_id(resource_id: str) -> tuple[str, str]:
     """
     database_id, _, version_id = resource_id.partition("/")
     try:
-        database = checks.database_id()(database_id)
-        return (
-            database,
-            version_id
-            if version_id == checks.LATEST
-            else checks.version_id(version_id),
-        )
+        if version_id != checks.LATEST:
+            version_id = checks.version_id(version_id)
+        return checks.database_id()(database_id), version_id
     except ValueError:
         shape = "DATABASE_ID/VERSION_ID, or DATABASE_ID/latest for the newest"
         raise ValueError(
@@ -244,12 +240,12 @@ class SnapshotRecord(ListedProperties):
     @property
     def described(self) -> dict[str, Any]:
         """What the service said of the snapshot when it listed it, without its URL."""
-        known, of_url = self.to_outputs(), {"download_url", "download_url_expires_at"}
-        listed = ListedProperties.properties().keys() - {"available"} - of_url
+        hidden = {"available", "download_url", "download_url_expires_at"}
+        listed = ListedProperties.properties().keys() - hidden
         return {
-            name: known[name]
-            for name in known
-            if name in listed and known[name] is not None
+            name: value
+            for name, value in self.to_outputs().items()
+            if name in listed and value is not None
         }
 
     def expired(self, now: datetime) -> bool:
@@ -281,14 +277,12 @@ class SnapshotRecord(ListedProperties):
         """`DATABASE_ID/VERSION_ID`; while pending an id that names the time of the POST."""
         if self.version_id is not None:
             return f"{self.database_id}/{self.version_id}"
-        posted = (
-            self.attempt.posted_at.astimezone(UTC)
-            if self.attempt
-            else datetime.min.replace(tzinfo=UTC)
-        )
-        return id_at(
-            self.database_id, PENDING, self.requested_at or to_the_second(posted)
-        )
+        requested_at = self.requested_at
+        if requested_at is None:
+            never = datetime.min.replace(tzinfo=UTC)
+            posted_at = self.attempt.posted_at if self.attempt else never
+            requested_at = to_the_second(posted_at)
+        return id_at(self.database_id, PENDING, requested_at)
 
     @property
     def pending(self) -> bool:
