@@ -2782,7 +2782,7 @@ MISTAKES = (
         "if self._state is not None:",
     ),
     ("dynamic", "if self._known.done() else earlier", "if self._known.done() else None"),
-    ("engine", "set() if newest is None or newest.done() else {newest}", "set()"),
+    ("engine", "if newest is not None and not newest.done():", "if False:"),
     (
         "engine",
         "if not rules.schema.is_found_by_id or is_provisional(id_):\n                raise",

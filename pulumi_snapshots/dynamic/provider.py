@@ -172,13 +172,16 @@ class Provider(ResourceProvider):
     def _resource(
         self, operation: Callable[[EngineCall], Awaitable[Resource]]
     ) -> Resource:
-        """The operation's result.
+        """The operation's result; a monitor hears of a failure.
 
         An unfinished resource is kept in the state, if the SDK has a way.
         """
         try:
             with self._call() as call:
-                made = _carry_out(partial(self._told, call, operation))
+                report = PYTHON.about(resource=call.owner).report
+                name = self.rules.about(call)
+                work = partial(operation, call)
+                made = _carry_out(partial(telling_of_failure, call, name, report, work))
         except ResourceNotFinished as end:
             engine = engine_access.current_call()
             made = self._hidden(end.resource)
@@ -188,14 +191,6 @@ class Provider(ResourceProvider):
                 engine.fail(wording.report(end.error, end.steps_if_not_saved))
             return made
         return self._hidden(made)
-
-    async def _told(
-        self, call: EngineCall, operation: Callable[[EngineCall], Awaitable[Resource]]
-    ) -> Resource:
-        """Carry out an operation; a monitor hears of its failure."""
-        report = PYTHON.about(resource=call.owner).report
-        name = self.rules.about(call)
-        return await telling_of_failure(call, name, report, partial(operation, call))
 
     def _hidden(self, resource: Resource) -> Resource:
         """The resource with its secrets as the wire has them.

@@ -89,11 +89,6 @@ class Messages:
                 self._thread = ThreadPoolExecutor(1, "engine-messages")
             self._newest = self._thread.submit(self.send, text, urn, **how)
 
-    def _unsent(self) -> set[Future[Any]]:
-        """Return the newest message, which is sent last, unless the engine has it already."""
-        newest = self._newest
-        return set() if newest is None or newest.done() else {newest}
-
     def send(
         self,
         text: str,
@@ -129,13 +124,16 @@ class Messages:
 
     def wait(self) -> None:
         """Wait at most 5 s until the engine has all messages: none may arrive after its call."""
-        wait(self._unsent(), ANSWER_DEADLINE)
+        # The newest message is sent last.
+        if self._newest is not None:
+            wait({self._newest}, ANSWER_DEADLINE)
 
     async def flush(self) -> None:
         """Do the same as `wait`, in an event loop."""
-        unsent = {asyncio.wrap_future(each) for each in self._unsent()}
-        if unsent:
-            await asyncio.wait(unsent, timeout=ANSWER_DEADLINE)
+        newest = self._newest
+        if newest is not None and not newest.done():
+            sent = asyncio.wrap_future(newest)
+            await asyncio.wait({sent}, timeout=ANSWER_DEADLINE)
 
 
 class Engine(Messages):

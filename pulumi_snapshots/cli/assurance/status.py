@@ -71,8 +71,10 @@ async def status_command(
         kinds.remove("archive")
         if limits.max_drill_age is None and not any(each.drill for each in healths):
             kinds.remove("drill")
-    _show(invocation, began, evidence, healths, kinds)
     warning = plan_warning(evidence.account.plan_ends, evidence.now)
+    if warning is not None:
+        invocation.warn(warning)
+    _show(invocation, began, evidence, healths, kinds)
     if warning is not None:
         await invocation.tell_monitor("warned", PLAN, PLAN, warning)
     if metrics:
@@ -100,9 +102,6 @@ def _show(
     }
     text = _ages_table(invocation, healths, kinds)
     text += "".join(f"{line}\n" for line in _lines(invocation, evidence, healths))
-    warning = plan_warning(account.plan_ends, evidence.now)
-    if warning is not None:
-        invocation.warn(warning)
     invocation.result(fields, text, *(each.id for each in bad))
     _fail(invocation, bad)
     if not healths:

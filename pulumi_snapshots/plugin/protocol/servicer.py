@@ -13,12 +13,11 @@ from collections.abc import (
     Collection,
     Iterable,
     Mapping,
-    Sequence,
 )
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import empty_pb2
@@ -93,7 +92,6 @@ TOO_OLD = (
     "(`pulumi version` shows it). Install "
     "a newer one, or use the classes of the `pulumi_snapshots` package without a plugin."
 )
-T = TypeVar("T")
 SETTINGS = Names(Settings.properties())
 SECRET_SETTINGS = [name for name, each in Settings.properties().items() if each.secret]
 SNAPSHOT_TYPE = token("Snapshot")
@@ -339,8 +337,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             return
         async with self._shown(context, "") as call:
             snapshots = await _look_up(SNAPSHOTS, values, call)
-        left = _first(snapshots[int(start) :], request.limit)
-        page = _first(left, request.page_size)
+        # 0 stands for no limit.
+        left = snapshots[int(start) :][: request.limit or None]
+        page = left[: request.page_size or None]
         for each in page:
             yield answer(result=answer.Result(id=each.id, name=_name_of(each)))
         if len(page) < len(left):
@@ -584,14 +583,6 @@ async def _look_up(
             happened, Message("With {optional}, the result lacks it instead.")
         )
     return answer
-
-
-def _first(
-    several: Sequence[T],
-    most: int,
-) -> Sequence[T]:
-    """The first of several; all if `most` is 0."""
-    return several[:most] if most > 0 else several
 
 
 def _name_of(snapshot: SnapshotInfo) -> str:
