@@ -279,11 +279,8 @@ def provider_of(name: str, module: str = __name__) -> type[Provider]:
     )
 
 
-SnapshotProvider = provider_of("Snapshot")
-
-
 def __getattr__(name: str) -> type[Provider]:
-    """The provider of a resource that has no module of its own, made at its first use."""
+    """The provider of a resource, made at its first use: most processes have few kinds of them."""
     kind = name.removesuffix("Provider")
     if kind == name or kind not in RESOURCES:
         raise AttributeError(name)

@@ -255,7 +255,12 @@ class MessageRow:
         self._messages.say(self.wording.text(text), self._urn, warning=True)
 
 
-def unfinished(request: Any, id_: str, properties: Struct, reason: str) -> Any:
+def unfinished(
+    request: Any,
+    id_: str,
+    properties: Struct,
+    reason: str,
+) -> Any:
     """Return the detail of a status that lets the engine keep an unfinished resource.
 
     The next run reads the resource first.

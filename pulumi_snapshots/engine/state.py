@@ -50,7 +50,10 @@ def refuse_unusable(schema: ResourceSchema, state: Values) -> None:
 
 
 async def read_state(
-    rules: "Rules", call: "EngineCall", id_: str, state: Values
+    rules: "Rules",
+    call: "EngineCall",
+    id_: str,
+    state: Values,
 ) -> "Resource":
     """Refresh a resource, or look one up.
 

@@ -122,7 +122,10 @@ async def drill(
         return arguments.checked(invocation, DrillInputs, whole)
 
     async def drilled(
-        session: Session, inputs: DrillInputs, *listener_and_owner: Any, forced: bool
+        session: Session,
+        inputs: DrillInputs,
+        *listener_and_owner: Any,
+        forced: bool,
     ) -> DrillRecord:
         drilling = Drilling(session, inputs, *listener_and_owner)
         record = await drilling.carry_out(forced=forced)

@@ -612,7 +612,10 @@ class Examination:
 
 
 def _too_old(
-    age: float | None, most: float | None, which: str, what: str
+    age: float | None,
+    most: float | None,
+    which: str,
+    what: str,
 ) -> Iterator[str]:
     """Say why something is not certainly as young as it must be.
 

@@ -81,7 +81,10 @@ async def create_command(
 
 
 def _checked_copy(
-    invocation: Invocation, database_id: str, output: str | None, archive: str | None
+    invocation: Invocation,
+    database_id: str,
+    output: str | None,
+    archive: str | None,
 ) -> ArchiveInputs | None:
     """Where the snapshot is copied to; None if it is not. Raises click's errors."""
     if output is not None and archive is not None:

@@ -382,7 +382,11 @@ class Invocation:
     # The monitor ----------------------------------------------------------------------------------
 
     async def tell_monitor(
-        self, event: Event, job: str, title: str, text: str = ""
+        self,
+        event: Event,
+        job: str,
+        title: str,
+        text: str = "",
     ) -> None:
         """Tell the monitor of an event, if there is a monitor; a chat of each trouble once.
 

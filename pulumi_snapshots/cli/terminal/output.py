@@ -97,7 +97,11 @@ def size_text(count: int | None) -> str | None:
 
 
 def fields_of(
-    snapshot: str | None, thing: object, record: type[Record], *, urls: bool = False
+    snapshot: str | None,
+    thing: object,
+    record: type[Record],
+    *,
+    urls: bool = False,
 ) -> dict[str, Any]:
     """Return the fields of a resource for programs.
 
