@@ -265,23 +265,11 @@ def _with_unknowns(value: Any) -> Any:
     return value
 
 
-def provider_of(name: str, module: str = __name__) -> type[Provider]:
-    """Return the class of a resource's provider, which states find in this module.
-
-    Args:
-        name: the resource, such as `Snapshot`.
-        module: the module in which the class is found.
-    """
-    return type(
-        f"{name}Provider",
-        (Provider,),
-        {"__module__": module, "rules": rules_of(name)},
-    )
-
-
 def __getattr__(name: str) -> type[Provider]:
-    """The provider of a resource, made at its first use: most processes have few kinds of them."""
+    """The class of a resource's provider, such as `SnapshotProvider`, made at its first use."""
     kind = name.removesuffix("Provider")
     if kind == name or kind not in RESOURCES:
         raise AttributeError(name)
-    return globals().setdefault(name, provider_of(kind))  # type: ignore[no-any-return]  # globals are Any
+    body = {"__module__": __name__, "rules": rules_of(kind)}
+    provider = type(name, (Provider,), body)
+    return globals().setdefault(name, provider)  # type: ignore[no-any-return]  # globals are Any

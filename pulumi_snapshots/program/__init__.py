@@ -86,7 +86,7 @@ class Declared(pulumi.CustomResource):
         cls.__annotations__ = {**converted, **get_annotations(cls)}
         cls._outputs = tuple(outputs)
         if "__init__" not in cls.__dict__:
-            cls.__init__ = _constructor(cls.__name__, wanted)  # type: ignore[method-assign]
+            cls.__init__ = _constructor(cls.__name__, wanted)  # type: ignore[method-assign]  # made here
 
     def _declare(self, given: Mapping[str, Any]) -> None:
         """Register the resource with the arguments of its constructor."""
