@@ -151,11 +151,11 @@ FINDINGS: dict[str, tuple[dict[str, Any], str]] = {
     "right clock": ({}, "clock = ok within 1 min"),
     "clock behind": (
         {"clock_offset_seconds": 7200},
-        "clock = note 2 h behind the service's Set it",
+        "clock = note 2 h behind the service's Set the clock",
     ),
     "clock ahead": (
         {"clock_offset_seconds": -7200},
-        "clock = note 2 h ahead of the service's Set it",
+        "clock = note 2 h ahead of the service's Set the clock",
     ),
 }
 
@@ -492,7 +492,7 @@ async def test_doctor_says_that_nothing_is_shared_and_what_could_be(
     found = await found_by(desk, "--two-machines", code=1)
     assert (
         found["ledger"][2]
-        == "With SQUARECLOUD_SHARED_STATE=backend it is kept in s3://team/states."
+        == "With SQUARECLOUD_SHARED_STATE=backend, the ledger is kept in s3://team/states."
     )
     assert found["two machines"][:2] == (
         "problem",
