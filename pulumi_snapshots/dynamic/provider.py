@@ -147,7 +147,8 @@ class Provider(ResourceProvider):
 
         async def update(call: EngineCall) -> Resource:
             refuse_unusable(self.rules.schema, olds)
-            return await self.rules.update(call, _id, olds, _news)
+            updated: Resource = await self.rules.calls.update(call, _id, olds, _news)
+            return updated
 
         return UpdateResult(self._resource(update).outputs)
 

@@ -364,27 +364,6 @@ class Rules(ABC):
         found: Resource = await self.calls.read(call, id_, state)
         return found
 
-    async def update(
-        self,
-        call: EngineCall,
-        id_: str,
-        state: Values,
-        values: Values,
-    ) -> Resource:
-        """Resume an unfinished resource, or keep inputs that replace nothing.
-
-        Args:
-            call: The call.
-            id_: The resource's id.
-            state: The outputs in the state.
-            values: The new inputs.
-
-        Returns:
-            The resource.
-        """
-        updated: Resource = await self.calls.update(call, id_, state, values)
-        return updated
-
     async def delete(
         self,
         call: EngineCall,

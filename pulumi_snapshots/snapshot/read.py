@@ -255,11 +255,8 @@ async def get(
                 f"The service lists no snapshot of database {database_id}", then=then
             )
         listed = await session.listings.find_version(database_id, version_id)
-        listed = listed or (
-            await session.listings.unlisted(database_id, version_id)
-            if unlisted
-            else None
-        )
+        if listed is None and unlisted:
+            listed = await session.listings.unlisted(database_id, version_id)
         if listed is None:
             by = await session.listings.listed_by(database_id, version_id)
             happened, then = not_listed(database_id, version_id, by)

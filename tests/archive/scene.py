@@ -220,7 +220,7 @@ class Declared:
             await rules.delete(call, self.id, before)
             return record
         if found.updates:
-            return self._saved(await rules.update(call, self.id, before, given))
+            return self._saved(await rules.calls.update(call, self.id, before, given))
         return self._saved(Resource(self.id, {**before, **given}))
 
     async def preview(self, **values: Any) -> str:

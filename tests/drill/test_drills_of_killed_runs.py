@@ -272,7 +272,7 @@ async def test_checks_that_run_again_are_not_overtaken_by_another_drill_of_the_r
     rules = DrillRules()
     async with anyio.create_task_group() as group:
         group.start_soon(
-            rules.update, again, at.stack.id, at.stack.outputs, at.values()
+            rules.calls.update, again, at.stack.id, at.stack.outputs, at.values()
         )
         await anyio.sleep(10.0)
         group.start_soon(rules.calls.create, second, at.values())

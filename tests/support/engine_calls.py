@@ -120,7 +120,7 @@ class Stack:
                     values, named=replace, first=first, saves=saves, late=late
                 )
             elif changes.updates:
-                made = await self.rules.update(
+                made = await self.rules.calls.update(
                     self.call(), self.id, self.outputs, values
                 )
                 self._keep(made, values, saves=saves)

@@ -381,7 +381,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             request,
             context,
             request.news,
-            lambda call: kind.rules.update(call, request.id, state, values),
+            lambda call: kind.rules.calls.update(call, request.id, state, values),
         )
         self._note(request.id, kind.names.read(properties))
         # Only a read can give the resource another id.
