@@ -105,8 +105,7 @@ def owner_of(urn: str | None) -> str | None:
         'create 3f2a…'
     """
     parts = (urn or "").split("::", 3)
-    # stack, project, types, name
-    if len(parts) != 4 or not parts[0].startswith("urn:pulumi:"):  # noqa: PLR2004
+    if len(parts) != 4 or not parts[0].startswith("urn:pulumi:"):  # noqa: PLR2004  named below
         return urn
     stack, project, types, name = parts
     parents, _, own_type = types.rpartition("$")

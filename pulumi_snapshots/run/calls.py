@@ -675,7 +675,7 @@ class ActCalls(ABC):
         self,
         record: Any,
         values: Values,
-        id_: str | None = None,  # noqa: ARG002
+        id_: str | None = None,  # noqa: ARG002  a Restore keeps the state's
     ) -> Resource:
         """Return the resource of a record.
 
@@ -781,7 +781,7 @@ def differs(old: Any, new: Any, same: Same = operator.eq) -> bool:
         new: The new value.
         same: Returns whether two values mean the same.
     """
-    # As for a resource that the engine deletes first: its values may stay the same.
+    # Such as an output of a resource that the engine deletes first, whose value may stay the same.
     if new is UNKNOWN:
         return False
     if isinstance(old, list) and isinstance(new, list):

@@ -44,8 +44,8 @@ KEY_LIMIT = 1024  # characters of the longest key that the service gives out
 DURATION_LIMIT = 86400.0
 REQUESTS_LIMIT = 100_000  # a minute; beyond any plan, so a larger number is a mistake
 PROJECT = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")  # names of a project's file
-# each of these CI systems sets one of them; the runner is gone after the job
 IN_CI = ("CI", "TF_BUILD", "JENKINS_URL")
+"""The variables of which a CI system sets one; its runner is gone after the job."""
 
 
 class SettingsError(ProviderError, ValueError):

@@ -233,9 +233,9 @@ class SnapshotOperation(Operation):
                 if claim.role == "in the way":
                     await self.wait_out(claim.attempt, self._settle)
                 else:
-                    # A listing that is requested too often stays an old one. But a snapshot that
-                    # this run waited for may do, or the one that caused a refusal: an earlier
-                    # request of this resource that the run does not know.
+                    # Each request of a listing can keep the service's page old. After a wait or a
+                    # refusal, though, only a new page shows the snapshot that was waited for, or
+                    # that of an earlier request of this resource which the run does not know.
                     polls_now = not is_first or self.waits_for is not None
                     is_first = False
                     self.waits_for = None
@@ -354,7 +354,7 @@ class SnapshotOperation(Operation):
             attempt.request.answered == "200" or attempt.status is Status.FOUND
         )
         if not is_answered and self.age < session.poll_plan.settings.first_alone:
-            return None  # also in a preview: the wait that follows polls at its time
+            return None  # The update polls in time; a preview, which has none, must not poll.
         recent = session.listings.recent
         page = await session.listings.page(
             self.database_id, recent, patience=ONCE, together=True

@@ -137,7 +137,7 @@ class SnapshotCalls(ActCalls):
                 Resource(id_, SNAPSHOT.state(seen, state)),
                 ProviderError(f"{which} is still pending"),
             )
-        # under its own id: a snapshot that was resumed still has the provisional id in the state
+        # A snapshot that was resumed still has its provisional id in the state.
         return self.resource(seen, state)
 
     async def delete(self, call: EngineCall, _id: str, state: Values) -> None:
