@@ -829,8 +829,18 @@ MISTAKES = (
     ("service", "raise cancelled from NotSent(request.text)", "raise"),
     (
         "service",
-        'if leaving is not None and event.endswith("send_request_headers.started"):',
+        'if self._leaving and name.endswith("send_request_headers.started"):',
         "if False:",
+    ),
+    (
+        "service",
+        'bool(names) and all(name.startswith("connection.") for name in names)',
+        'all(name.startswith("connection.") for name in names)',
+    ),
+    (
+        "service",
+        'bool(names) and all(name.startswith("connection.") for name in names)',
+        'any(name.startswith("connection.") for name in names)',
     ),
     ("service", "and each.at < (latest if each.limits else latest_reserved)", ""),
     (

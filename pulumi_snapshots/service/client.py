@@ -257,6 +257,34 @@ class _Envelope(BaseModel):
     response: Any = None
 
 
+class _HttpEvents:
+    """The events that httpx reports of one request, which show whether the request has left.
+
+    Args:
+        leaving: Called right before the request is written; None for nothing.
+    """
+
+    def __init__(self, leaving: Leaving | None) -> None:
+        self._leaving = leaving
+        self._names: list[str] = []
+
+    async def note(self, name: str, _info: object) -> None:
+        """Note an event, as the extension `trace` of httpx reports it.
+
+        Args:
+            name: The event, such as `connection.connect_tcp.started`.
+        """
+        if self._leaving and name.endswith("send_request_headers.started"):
+            await self._leaving()
+        self._names.append(name)
+
+    @property
+    def prove_not_sent(self) -> bool:
+        """Whether all events were about the connection; without any, nothing is proved."""
+        names = self._names
+        return bool(names) and all(name.startswith("connection.") for name in names)
+
+
 class Client:
     """Typed access to the service with one API key.
 
@@ -623,41 +651,33 @@ class Client:
         request = f"{method} {bare}"
         sent_at = self._clock.monotonic()
         sent = self._clock.utc()  # this clock counts while the machine sleeps
-        # Whether each event of httpx was about the connection: if all were, the request certainly
-        # has not left. A transport that tells nothing proves nothing.
-        events: set[bool] = set()
-
-        async def note(event: str, _info: object) -> None:
-            if leaving is not None and event.endswith("send_request_headers.started"):
-                await leaving()
-            events.add(event.startswith("connection."))
-
+        events = _HttpEvents(leaving)
+        timeout = httpx.Timeout(
+            read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout)
+        )
         try:
             with anyio.fail_after(read_timeout + WHOLE_ANSWER_EXTRA):
                 async with self._client.stream(
                     method,
                     f"{self.api_url}/{path}",
                     json=body,
-                    timeout=httpx.Timeout(
-                        read_timeout, connect=min(CONNECT_TIMEOUT, read_timeout)
-                    ),
-                    extensions={"trace": note} if method == "POST" else None,
+                    timeout=timeout,
+                    extensions={"trace": events.note} if method == "POST" else None,
                 ) as response:
                     received = self._clock.utc()
                     first_byte = self._clock.monotonic() - sent_at
                     content = await read_whole(response)
         except anyio.get_cancelled_exc_class() as cancelled:
-            if events == {True}:
+            if events.prove_not_sent:
                 raise cancelled from NotSent(request)
             raise
         except NO_ANSWER as error:
-            # Except for errors that certainly come before the request leaves, the request may
-            # have arrived: errors also happen while it is written, or while its answer is
-            # awaited or read. OSError includes the TimeoutError of the whole answer, also after
-            # this process was stopped while it connected, and TLS records that break after the
-            # handshake.
-            never_left = events == {True} or isinstance(error, _CERTAINLY_NOT_SENT)
-            kind = NotSent if never_left else AnswerLost
+            # After any other error the request may have arrived: errors also happen while it is
+            # written, or while its answer is awaited or read. OSError includes the TimeoutError
+            # of the whole answer, also after this process was stopped while it connected, and TLS
+            # records that break after the handshake.
+            is_unsent = events.prove_not_sent or isinstance(error, _CERTAINLY_NOT_SENT)
+            kind = NotSent if is_unsent else AnswerLost
             trace_request(request, kind.unanswered, self._clock.monotonic() - sent_at)
             raise kind(request, message=self._safe(error)) from None
         headers = dict(response.headers)
