@@ -461,12 +461,13 @@ def backend_place(environment: Mapping[str, str]) -> str:
         raise Unfit("is not known here: set PULUMI_BACKEND_URL, or log in to it")
     if scheme == "file" and not path.startswith(("/", "~")):
         raise Unfit(
-            "is a relative path here, another folder for each program: name it by an absolute path"
+            "is a relative path here, so each program would use another folder: give "
+            "an absolute path"
         )
     if scheme not in {*OPTIONS, "azblob", "file"}:  # the URL may hold a password
         raise Unfit(
-            f"is {scheme}:// here, which like Pulumi Cloud keeps nothing but states: name a bucket "
-            "or a folder"
+            f"is {scheme}:// here, which like Pulumi Cloud only keeps states: name a "
+            "bucket or a folder"
         )
     place = (
         f"{path.rstrip('/')}/{OWN}"
@@ -499,7 +500,7 @@ def could_share(environment: Mapping[str, str]) -> AnyMessage:
     """
     url = bucket_url(environment) if any(map(environment.get, IN_CI)) else ""
     text = (
-        "this runner forgets what it has requested: with {shared_state} set to `backend`, {where} "
-        "keeps it for the next job"
+        "this runner loses its requests: with {shared_state} set to `backend`, {where} "
+        "keeps them for the next job"
     )
     return Message(text, where=url) if url else ""

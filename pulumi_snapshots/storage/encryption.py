@@ -48,8 +48,8 @@ def recipients(given: object) -> list[str]:
         raise Unfit("must be a list of public keys of age, which begin with age1")
     if any(PRIVATE in str(key).upper() for key in given):
         raise Unfit(
-            "holds a private key: give the public one, which begins with age1, and change this "
-            "one: it was seen"
+            "holds a private key: give the public key, which begins with age1, and "
+            "make a new pair of keys: this private key was seen"
         )
     if find_spec(AGE_LIBRARY) is None:
         raise Unfit(not_installed(AGE_LIBRARY, AGE_EXTRA))
@@ -172,7 +172,7 @@ def _unreadable(file: Path, error: OSError | UnicodeDecodeError) -> NotDecrypted
     """Make the error of an identity file that cannot be read."""
     reason = (
         getattr(error, "strerror", None)
-        or "it is no text; if it is itself encrypted, decrypt it with age first"
+        or "it is not a text file; if it is encrypted, decrypt it with age first"
     )
     # A bare word that names no file is as likely the password of the key.
     is_bare = not file.exists() and file.name == str(file) and not file.suffix

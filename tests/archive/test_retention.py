@@ -389,7 +389,7 @@ async def test_a_database_without_a_good_archive_is_missed(
             OTHER_DATABASE,
         )
     ).failed()
-    hint = f"\nhint: `squarecloud-snapshots archive {OTHER_DATABASE}/latest {tmp_path}/kept/` writes one."
+    hint = f"\nhint: `squarecloud-snapshots archive {OTHER_DATABASE}/latest {tmp_path}/kept/` writes an archive there."
     assert f"has no good archive of database {OTHER_DATABASE}.{hint}" in ended.err
     assert f"database {DATABASE}" not in ended.err
     w.emulator.add_database("c" * 32, name="my shop")

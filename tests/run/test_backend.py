@@ -115,11 +115,11 @@ def test_a_profile_that_a_backend_names_wins_over_keys_in_the_environment(
         ("", "is not known here: set PULUMI_BACKEND_URL, or log in to it"),
         (
             "https://api.pulumi.com",
-            "is https:// here, which like Pulumi Cloud keeps nothing but states: name a bucket or a folder",
+            "is https:// here, which like Pulumi Cloud only keeps states: name a bucket or a folder",
         ),
         (
             "postgres://u:word@host/db",
-            "is postgres:// here, which like Pulumi Cloud keeps nothing but states",
+            "is postgres:// here, which like Pulumi Cloud only keeps states",
         ),
         ("mem://", "is mem:// here"),
         ("file://.", "is a relative path here"),
@@ -175,7 +175,7 @@ async def test_a_ci_job_says_once_that_its_backend_could_keep_what_it_sends(
         (await w.create(database_id=each)).text for each in (DATABASE, OTHER_DATABASE)
     ][-1]
     line = (
-        "this runner forgets what it has requested: with squarecloud:sharedState set to `backend`, s3://team keeps it for "
+        "this runner loses its requests: with squarecloud:sharedState set to `backend`, s3://team keeps them for "
         "the next job"
     )
     assert shown.count(line) == 1

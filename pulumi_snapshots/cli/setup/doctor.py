@@ -306,7 +306,8 @@ class ServiceChecks:
             return "unknown", f"{refusal}"
         await listings.own_page(self.account.databases[0].id, now, patience=ONCE)
         found = (
-            f"a database's snapshots can be listed, the whole account's not: {refusal}"
+            "the snapshots of one database can be listed, those of the whole account "
+            f"cannot: {refusal}"
         )
         advice = "Nothing to do: polling each database by itself takes more requests."
         return "note", found, advice

@@ -63,7 +63,8 @@ class SureLatestQuery(LatestQuery):
     """The newest available snapshot of a database, of any origin; an error if there is none."""
 
     optional: bool = declare(
-        "Whether there may be none: the result lacks it then, instead of an error.",
+        "Whether there may be no such snapshot: the result then has no snapshot, "
+        "instead of an error.",
         default=False,
     )
 

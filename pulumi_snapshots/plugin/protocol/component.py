@@ -53,8 +53,9 @@ UNMET = (
 """A guard hears of no resource that is registered before the guard."""
 EARLIER = (
     "Pulumi registers {earlier} before guard {guard}, and {later} depends on {earlier}. If Pulumi "
-    "must delete {earlier} before it replaces it, it stops and deletes nothing, as it cannot run "
-    "the guard yet. To prevent that, let {earlier} depend on the guard ({depends_on})"
+    "must delete {earlier} before it replaces it, Pulumi stops and deletes "
+    "nothing, because it cannot run the guard yet. To prevent that, let "
+    "{earlier} depend on the guard ({depends_on})"
 )
 """The engine looks for the hooks of a delete by their names, when it deletes."""
 SAME_NAME = "Guard {guard!r}: the program has another guard of this name"

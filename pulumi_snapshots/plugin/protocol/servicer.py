@@ -329,7 +329,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         # How many came before; the limit is what is left of it, as `pulumi do` says.
         start = request.continuation_token or "0"
         if not start.isdecimal():
-            text = f"The list has no page {start!r}: ask for the first one again."
+            text = f"The list has no page {start!r}: request the first page again."
             await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
         values = await _asked(context, request.query, SNAPSHOTS.query, "a list", LISTED)
         if UNKNOWN in values.values() or not self._is_configured:
@@ -580,7 +580,10 @@ async def _look_up(
         fits = " that fits" if values.keys() & {"origin", "max_age"} else ""
         happened = f"database {values['database_id']} has no available snapshot{fits}"
         raise ProviderError(
-            happened, Message("With {optional}, the result lacks it instead.")
+            happened,
+            Message(
+                "With {optional}, the result then has no snapshot, instead of an error."
+            ),
         )
     return answer
 

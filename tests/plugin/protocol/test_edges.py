@@ -241,7 +241,7 @@ async def test_only_a_url_that_is_asked_for_is_a_secret_of_a_lookup() -> None:
 async def test_a_latest_snapshot_that_is_not_there_is_an_error() -> None:
     async with plugged() as here:
         here.emulator.add_database(DATABASE)
-        nothing = f"Database {DATABASE} has no available snapshot.\nWith optional, the result lacks it instead."
+        nothing = f"Database {DATABASE} has no available snapshot.\nWith optional, the result then has no snapshot, instead of an error."
         with pytest.raises(CallFailedError, match=nothing):
             await latest(here)
         with pytest.raises(

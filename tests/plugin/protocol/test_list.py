@@ -106,7 +106,7 @@ async def test_an_unknown_query_of_a_preview_lists_nothing() -> None:
         ({"query": {"databaseId": "a/b"}}, "INVALID_ARGUMENT", "databaseId must be a bare id"),
         ({"query": {"origin": "mine"}}, "INVALID_ARGUMENT", "origin must be 'manual' or 'automatic', not 'mine'"),
         ({"query": {"withUrl": True}}, "INVALID_ARGUMENT", "withUrl is not an argument of a list; its arguments are databaseId, "),
-        ({"continuation_token": "next"}, "INVALID_ARGUMENT", "has no page 'next': ask for the first one again."),
+        ({"continuation_token": "next"}, "INVALID_ARGUMENT", "has no page 'next': request the first page again."),
         ({"token": "squarecloud:index:Restore"}, "UNIMPLEMENTED", "cannot list squarecloud:index:Restore: the service"),
         ({"token": ""}, "UNIMPLEMENTED", "This package cannot list"),
     ],
