@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -389,3 +389,27 @@ class Stoppable:
                 yield scope
             finally:
                 self._scopes.discard(scope)
+
+
+@asynccontextmanager
+async def alongside(
+    work: Callable[[], Coroutine[Any, Any, None]],
+) -> AsyncIterator[None]:
+    """Do work while the body runs, and cancel the work at the body's end.
+
+    Args:
+        work: Work that does not fail.
+
+    Yields:
+        Nothing.
+    """
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(work)
+            try:
+                yield
+            finally:
+                group.cancel_scope.cancel()
+    except ExceptionGroup as failures:
+        failure = failures.exceptions[0]
+        raise failure from failure.__cause__

@@ -477,6 +477,7 @@ _FORMS = {
     "until": "{text} until {time}{left}{detail}{reason}",
     "next_poll": "{text}; next poll {time}{left}{detail}{reason}",
     "next_try": "{text}; next try {time}{left}, nothing was started{reason}",
+    "answer_by": "{text}; answer by {time}{left}",
     "at_most": "{text}{detail}, until {time}{left} at most{reason}",
 }
 """The words of a wait, by the time that they name."""
@@ -502,7 +503,9 @@ class Member:
         self.remind = listener.remind
         self._fleet = fleet
         self._listener = listener
-        self._shown = -math.inf
+        self._line: AnyMessage = "connecting to the service"  # until the row shows more
+        self._line_time: datetime | None = None
+        self._shown = fleet.clock.monotonic()
         self._waits_for = ""
         self._waiting_since: float | None = None
 
@@ -515,6 +518,7 @@ class Member:
         until: datetime | None = None,
         next_poll: datetime | None = None,
         next_try: datetime | None = None,
+        answer_by: datetime | None = None,
         at_most: datetime | None = None,
         why: str = "",
     ) -> None:
@@ -533,6 +537,7 @@ class Member:
             until: When that wait ends.
             next_poll: When the next poll is due; many together do not show it.
             next_try: When the request is sent again, after a refusal.
+            answer_by: When a request that has left is answered at the latest.
             at_most: When the wait ends at the latest.
             why: Why the resource waits.
         """
@@ -544,26 +549,27 @@ class Member:
             # The text is shown once, without what would soon be out of date.
             detail = ""
             next_poll = None
-        given = (until, next_poll, next_try, at_most)
+        given = (until, next_poll, next_try, answer_by, at_most)
         named = zip(_FORMS, given, strict=True)
         kind, time = next((each for each in named if each[1]), ("", None))
-        ends = starts or (None if kind == "at_most" else time)
-        form = "{text}{detail}{reason}"
-        left = ""
+        ends = starts or (None if kind in {"answer_by", "at_most"} else time)
+        form = _FORMS.get(kind, "{text}{detail}{reason}")
         now = self._fleet.clock.utc()
         if starts is not None:
+            form = "{text}{detail}{reason}"
+            time = None
             text = f"starts in about {spoken(_seconds_to(starts, now))}"
-        elif time is not None:
-            form = _FORMS[kind]
-            left = _in_words(time, now)
         reason = f": {why}" if why else ""
-        line = Message(
-            form, text=text, time=time, left="", detail=detail, reason=reason
+        self._show(
+            Message(form, text=text, time=time, left="", detail=detail, reason=reason),
+            time,
         )
-        self._listener.progress(line)
         self._waits_for = state
-        self._shown = self._fleet.clock.monotonic()
-        self._remind(Message(form, **{**line.values, "left": left}), ends)
+        if self._waiting_since is None:
+            self._waiting_since = self._shown
+        left = (ends - now).total_seconds() if ends is not None else 0.0
+        if self._shown - self._waiting_since + left > LONG_WAIT:
+            self._remind()
 
     def _is_shown(self, state: str, starts: datetime | None) -> bool:
         """Whether a state was shown lately; of many, a start is shown once."""
@@ -574,16 +580,30 @@ class Member:
             return True
         return self._fleet.clock.monotonic() - self._shown < ROUTINE_EVERY
 
-    def _remind(self, line: Message, ends: datetime | None) -> None:
-        """Show a wait beside the row if the wait takes long, and no wait was shown there lately."""
+    def _show(self, line: AnyMessage, time: datetime | None) -> None:
+        self._line = line
+        self._line_time = time
+        self._shown = self._fleet.clock.monotonic()
+        self._listener.progress(line)
+
+    async def watch(self) -> None:
+        """Show beside the row what has stood there for long, whatever it is, until cancelled."""
         clock = self._fleet.clock
-        now = clock.monotonic()
-        if self._waiting_since is None:
-            self._waiting_since = now
-        left = (ends - clock.utc()).total_seconds() if ends is not None else 0.0
-        is_long = now - self._waiting_since + left > LONG_WAIT
-        if not is_long or not self._fleet.may_remind():
+        while True:
+            stood = clock.monotonic() - self._shown
+            if stood >= LONG_WAIT:
+                self._remind()
+                stood = 0.0
+            await clock.sleep(max(1.0, LONG_WAIT - stood))
+
+    def _remind(self) -> None:
+        """Show beside the row what the row shows, unless a wait was shown there lately."""
+        if not self._fleet.may_remind():
             return
+        line = self._line
+        if isinstance(line, Message) and self._line_time is not None:
+            left = _in_words(self._line_time, self._fleet.clock.utc())
+            line = Message(line.template, **{**line.values, "left": left})
         others = len(self._fleet.members) - 1
         more = f" ({others} more wait)" if others > 0 else ""
         self._listener.remind(Message("waiting: {line}{more}", line=line, more=more))
@@ -596,4 +616,4 @@ class Member:
         """
         self._waits_for = ""
         self._waiting_since = None
-        self._listener.progress(text)
+        self._show(text, None)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from pulumi_snapshots.clock import Stamp, TimeSpan, corrected_time, time_text
+from pulumi_snapshots.clock import Stamp, TimeSpan, alongside, corrected_time, time_text
 from pulumi_snapshots.errors import (
     AnyMessage,
     Hint,
@@ -262,7 +262,8 @@ class Operation:
         try:
             with self.session.until(self.wish.timeout) as scope:
                 self._scope = scope
-                return await work
+                async with alongside(self.member.watch):
+                    return await work
         except LedgerUnavailable as error:
             self.session.take_note()  # the error says so
             if self.attempt is None:
@@ -467,7 +468,7 @@ class Operation:
         try:
             async with slot as departure:
                 by = session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
-                self.member.progress(Message("sent; answer by {by}", by=by))
+                self.member.waits("sent", answer_by=by)
                 answer = await post(partial(self._leave, path, decided_at, departure))
             answered = "202" if answer.continues else "200"
             sent_within = answer.sent_within

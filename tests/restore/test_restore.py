@@ -64,6 +64,15 @@ def is_sent_once(at: Scene) -> None:
 
 
 @staged(scene)
+async def test_a_restore_that_is_not_answered_for_long_is_shown_beside_the_row(
+    at: Scene,
+) -> None:
+    at.here.fault(kind="restore", when="after", delay=80.0)
+    assert (await at.restore()).record is not None
+    assert any(each.startswith("waiting: sent; answer by") for each in at.row.reminders)
+
+
+@staged(scene)
 async def test_a_restore_leaves_though_the_check_right_before_it_is_answered_late(
     at: Scene,
 ) -> None:
