@@ -565,10 +565,16 @@ class Member:
             time,
         )
         self._waits_for = state
+        self._remind_if_long(ends)
+
+    def _remind_if_long(self, ends: datetime | None) -> None:
+        """Show the wait beside the row too, if it has taken long, or will have when it ends."""
         if self._waiting_since is None:
             self._waiting_since = self._shown
-        left = (ends - now).total_seconds() if ends is not None else 0.0
-        if self._shown - self._waiting_since + left > LONG_WAIT:
+        duration = self._shown - self._waiting_since
+        if ends is not None:
+            duration += (ends - self._fleet.clock.utc()).total_seconds()
+        if duration > LONG_WAIT:
             self._remind()
 
     def _is_shown(self, state: str, starts: datetime | None) -> bool:

@@ -326,24 +326,20 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if kind is None or not kind.is_listed:
             text = f"This package cannot list {request.token}: the service keeps no list of it."
             await _fail(context, text, grpc.StatusCode.UNIMPLEMENTED)
-        # How many came before; the limit is what is left of it, as `pulumi do` says.
-        start = request.continuation_token or "0"
-        if not start.isdecimal():
-            text = f"The list has no page {start!r}: request the first page again."
-            await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
+        start = await _start_of_page(request, context)
         values = await _asked(context, request.query, SNAPSHOTS.query, "a list", LISTED)
         if UNKNOWN in values.values() or not self._is_configured:
             yield answer(computed=answer.Computed())
             return
         async with self._shown(context, "") as call:
             snapshots = await _look_up(SNAPSHOTS, values, call)
-        # 0 stands for no limit.
-        left = snapshots[int(start) :][: request.limit or None]
+        # 0 stands for no limit; a limit is what is left of it, as `pulumi do` says.
+        left = snapshots[start:][: request.limit or None]
         page = left[: request.page_size or None]
         for each in page:
             yield answer(result=answer.Result(id=each.id, name=_name_of(each)))
         if len(page) < len(left):
-            after = str(int(start) + len(page))
+            after = str(start + len(page))
             yield answer(continuation=answer.Continuation(continuation_token=after))
 
     async def Update(self, request: Any, context: Any) -> Any:
@@ -668,6 +664,17 @@ def _may_be_printed(value: Value) -> bool:
     # The engine prints only a short text as a user would write it.
     is_short_text = value.HasField("string_value") and value.ByteSize() <= PRINTED_BYTES
     return is_short_text and not looks_secret(value.string_value)
+
+
+async def _start_of_page(request: Any, context: Any) -> int:
+    """Read from the token of a page how many entries came before."""
+    token: str = request.continuation_token
+    if not token:
+        return 0
+    if not token.isdecimal():
+        text = f"The list has no page {token!r}: request the first page again."
+        await _fail(context, text, grpc.StatusCode.INVALID_ARGUMENT)
+    return int(token)
 
 
 async def _asked(
