@@ -308,9 +308,7 @@ def read_manifest_file(transfers: Transfers, uri: str) -> ManifestFile:
         if not trouble.forbidden:
             raise
         return ManifestFile(None, None, is_readable=False)
-    now = transfers.clock.utc()
-    manifest = Manifest.parse(stored.content, uri, now) if stored else None
-    return ManifestFile(stored, manifest)
+    return ManifestFile(stored, _manifest_in(stored, transfers, uri))
 
 
 def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
@@ -327,8 +325,16 @@ def manifest_at(transfers: Transfers, uri: str) -> Manifest | None:
         StoreTrouble: the store failed, refused to read, or the manifest is damaged.
     """
     stored = manifest_store(transfers, uri).load(LARGEST_MANIFEST)
-    now = transfers.clock.utc()
-    return Manifest.parse(stored.content, uri, now) if stored else None
+    return _manifest_in(stored, transfers, uri)
+
+
+def _manifest_in(
+    stored: StoredContent | None, transfers: Transfers, uri: str
+) -> Manifest | None:
+    """Read the manifest in a file as it is now; None if there is no file, or no manifest."""
+    if stored is None:
+        return None
+    return Manifest.parse(stored.content, uri, transfers.clock.utc())
 
 
 def edit_manifest(transfers: Transfers, uri: str, edit: Edit) -> Manifest | None:

@@ -26,8 +26,8 @@ def main() -> int:
         name = (missing.name or "").partition(".")[0]
         if name not in {"click", "rich"}:
             raise
-        error, *_ = [*sys.argv[2:], ""]
-        page = page_text(error) if sys.argv[1:2] == ["explain"] else None
+        command, error = [*sys.argv[1:], "", ""][:2]
+        page = page_text(error) if command == "explain" else None
         if page:
             print(page)  # noqa: T201  errors name this command, and it needs no extra
             return 0

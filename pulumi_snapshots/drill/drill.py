@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import anyio
 
-from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.clock import alongside, parse_rfc3339
 from pulumi_snapshots.databases.database import (
     CheckNotRun,
     Database,
@@ -277,14 +277,12 @@ class Drilling:
                 await hold(session.service_clock.now() + HOLDS)
                 await session.clock.sleep(HOLDS.total_seconds() / 3)
 
-        async with anyio.create_task_group() as group:
-            group.start_soon(renew)
-            try:
+        try:
+            async with alongside(renew):
                 yield
-            finally:
-                group.cancel_scope.cancel()
-                with anyio.CancelScope(shield=True):
-                    await hold(None)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await hold(None)
 
     def _record_of(
         self, restoring: RestoreOperation, restored: RestoreRecord

@@ -180,7 +180,7 @@ class RestoreRecord(Record):
         settled=True,
     )
     attempt: Request | None = declare(
-        ("The request, until the database was seen running again."), default=None
+        "The request, until the database was seen running again.", default=None
     )
     previous: str | None = declare(
         "With `keep_current`, the snapshot of what the database held before, as "

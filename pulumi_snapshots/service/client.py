@@ -746,10 +746,9 @@ class Client:
     ) -> TimeSpan | None:
         """Learn the service's time from an answer; return when its request was sent."""
         date = http_date(answer.headers.get("date"))
+        # An answer with an age is from a cache, with the time when the cache got it.
         if "age" in answer.headers:
-            date = (
-                None  # the answer is from a cache, with the time when the cache got it
-            )
+            date = None
         return self.service_clock.observe(date, sent, received)
 
     def _safe(self, text: object) -> str:
