@@ -704,7 +704,21 @@ MISTAKES = (
     ("ledger", "status=Status.FAILED if failed else Status.FOUND", "status=Status.FOUND"),
     ("ledger", "held_until=now + holds if holds else None", "held_until=None"),
     ("ledger", "_put(document, replace(entered, held_until=until))", "pass"),
-    ("ledger", "if entered is not None and entered.is_over:\n                return False", "pass"),
+    (
+        "ledger",
+        "if entered.is_over or answered != attempt.request.answered:",
+        "if entered.is_over:",
+    ),
+    (
+        "ledger",
+        "if entered.is_over or answered != attempt.request.answered:",
+        "if answered != attempt.request.answered:",
+    ),
+    (
+        "ledger",
+        "answered = entered.joined(attempt).request.answered",
+        "answered = entered.request.answered",
+    ),
     ("ledger", "if not each.names & dropped:\n                    continue", "pass"),
     ("ledger", "in_state=run or SAVED", "in_state=run"),
     ("ledger", "in_state=run or SAVED", "in_state=SAVED"),
@@ -1252,7 +1266,6 @@ MISTAKES = (
         "if why is not None:\n            raise self._unresolved(why, undecided=True)",
         "pass",
     ),
-    ("snapshot", "if each.id == attempt.id and answered != attempt.request.answered:", "if False:"),
     ("snapshot", "if is_earlier and self.wish.is_mine(each):", "if False:"),
     (
         "snapshot",

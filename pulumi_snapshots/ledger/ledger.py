@@ -304,13 +304,16 @@ class Ledger:
             attempt: The attempt.
 
         Returns:
-            Whether the attempt was removed: False if another run has entered its result meanwhile.
+            Whether the attempt was removed: False if another run has entered its result, or how it
+            was answered, meanwhile.
         """
 
         def change(document: Document) -> bool:
             entered = self.attempts_in(document).get(attempt.id)
-            if entered is not None and entered.is_over:
-                return False
+            if entered is not None:
+                answered = entered.joined(attempt).request.answered
+                if entered.is_over or answered != attempt.request.answered:
+                    return False
             document.get(ATTEMPTS, {}).pop(attempt.id, None)
             return True
 

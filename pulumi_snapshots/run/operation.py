@@ -657,8 +657,8 @@ class Operation:
         """Remove the attempt, which has certainly started nothing, or whose result will never come.
 
         Returns:
-            Whether it was removed: it stays the operation's own if another run has entered its
-            result meanwhile.
+            Whether it was removed: it stays the operation's own if another run knows more of it,
+            see `Ledger.withdraw`.
         """
         attempt = self.sent
         is_gone = True

@@ -459,12 +459,8 @@ class SnapshotOperation(Operation):
         return await self._complete(version, entry)
 
     async def _request_again(self, attempt: Attempt) -> None:
-        """Withdraw a request whose snapshot was never taken, unless another run knows of it."""
+        """Withdraw a request whose snapshot was never taken, unless another run knows more."""
         known = await self.session.ledger.attempts()
-        for each in known:
-            answered = each.joined(attempt).request.answered
-            if each.id == attempt.id and answered != attempt.request.answered:
-                return
         if not await self.withdraw():
             return
         # The snapshots that runs had taken before this request are those that it was to replace.

@@ -254,6 +254,24 @@ async def test_a_withdrawal_leaves_what_another_run_has_found() -> None:
 
 
 @virtual
+async def test_a_withdrawal_leaves_what_another_run_knows_to_be_accepted() -> None:
+    service = Service()
+    attempt = await service.sent(service.run())
+    lost = answered(attempt, "timeout")
+    await service.run().enter(answered(attempt))
+    assert not await service.run().withdraw(lost)
+    assert (await service.only()).request.accepted
+
+
+@virtual
+async def test_a_withdrawal_takes_what_the_ledger_knows_less_of() -> None:
+    service = Service()
+    attempt = await service.sent(service.run())
+    assert await service.run().withdraw(answered(attempt))
+    assert await service.run().attempts() == []
+
+
+@virtual
 async def test_what_was_withdrawn_does_not_come_back_without_an_answer() -> None:
     service = Service()
     run = service.run()
