@@ -11,7 +11,7 @@ from pulumi_snapshots.ledger.place import Document
 from tests.ledger.play import of, play
 from tests.support.restoring import Scene, scene
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE
+from tests.support.world import DATABASE, OWNER, World, world
 
 FAILED = "service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m; wait 10800"
 """One was accepted and never came, three hours ago."""
@@ -103,6 +103,26 @@ async def test_what_another_run_finds_while_it_is_given_up_is_used(
     assert [stack.outputs["version_id"]] == found
     assert len(here.posts) == 1
     assert not any("never taken" in note for note in stack.row.notes)
+
+
+@pytest.mark.parametrize("shown", ["adopted", "refreshed"])
+@staged(world, snapshot_seconds=300, cache_world="invalidated")
+async def test_what_another_resource_of_the_run_has_is_not_taken_for_a_pending_one(
+    w: World, *, shown: str
+) -> None:
+    w.emulator.fail_next_snapshot(DATABASE)
+    pending = (await w.create(timeout=180.0)).pending
+    theirs = w.emulator.add_snapshot(DATABASE, modified=w.clock.utc())
+    await w.clock.sleep(1800)
+    process = w.another_run()
+    other = await w.create(session=process, owner=f"{OWNER}-other", reuse_within=3600)
+    assert other.complete.version_id == theirs.version_id
+    if shown == "refreshed":
+        process = w.another_run()
+        await w.read(other.complete, session=process)
+    await w.clock.sleep(3 * 3600)
+    again = await w.create(pending, session=process)
+    assert again.complete.version_id == w.posts[1].version_id
 
 
 @pytest.mark.parametrize("number", range(1, 7))
