@@ -234,6 +234,25 @@ async def test_reuse_counts_the_age_by_the_clock_of_the_service(
         assert len(w.posts) == posts
 
 
+@staged(world, cache_world="invalidated", restore_tail_seconds=0)
+async def test_reuse_takes_none_from_the_second_in_which_a_restore_ended(
+    w: World,
+) -> None:
+    stored = w.emulator.add_snapshot(DATABASE, modified=START - timedelta(hours=2))
+    client = w.another_run().client
+    await client.restore_snapshot(
+        DATABASE, name=stored.name, version_id=stored.version_id
+    )
+    await w.clock.sleep(300)
+    status = await client.restore_status(DATABASE)
+    assert status is not None
+    assert status.finished_at is not None
+    # A time in the listing or the ledger is exact to a second.
+    within = status.finished_at + timedelta(seconds=0.5)
+    w.emulator.add_snapshot(DATABASE, modified=within)
+    assert (await w.create(reuse_within=HOUR)).complete.version_id == w.started()
+
+
 @staged(world, cache_world="invalidated")
 async def test_reuse_never_takes_what_another_resource_of_this_run_has(
     w: World,
@@ -255,6 +274,13 @@ STORIES = {
     "reuse takes none that was requested before a restore and finished after it": """
         service snapshot_seconds=400 modified_is=end; wait 1000; S.b up pending timeout=3m; somebody restores; wait 400;
         S.b up; S up reuse_within=15m; S has 2
+    """,
+    "reuse takes none that was requested too long ago, though the listing shows a later time": """
+        service snapshot_seconds=600 modified_is=end; wait 1000; S.b up; wait 3300; S up reuse_within=1h; S has 2
+    """,
+    "reuse counts from when it was asked, however long another request holds it up": """
+        service snapshot_seconds=300; wait 1000; somebody takes; wait 180; the next fails; S.b up pending timeout=3m;
+        S up reuse_within=10m timeout=2h; it is over 3600; S has theirs; sent 1
     """,
     "reuse takes none that is to be replaced": "wait 400; S up v1; wait 600; S up v2 reuse_within=15m; S has 2",
     "reuse takes what another resource has requested and still waits for": """
