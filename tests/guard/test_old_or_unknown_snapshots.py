@@ -1,6 +1,7 @@
 """A guard lets no change pass with an old or a mistaken snapshot, and waits for nobody longer than it must."""
 
 import json
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -211,3 +212,52 @@ async def test_a_200_that_names_a_version_of_the_ledger_does_not_make_it_the_new
         w.fault(kind="list", status=500, code="INTERNAL")
     second = await w.create(session=w.next_run(), owner=f"{OWNER}-2")
     assert second.complete.version_id == w.posts[1].version_id != older
+
+
+@staged(world, snapshot_seconds=100.0, cache_world="invalidated")
+async def test_a_200_that_names_a_version_of_seconds_before_is_believed_beside_another_one(
+    w: World,
+) -> None:
+    # The listing's clock is behind that of the answers.
+    moments = [w.emulator.now() + timedelta(seconds=each) for each in (-3, 20)]
+    named, _ = [w.emulator.add_snapshot(DATABASE, modified=each) for each in moments]
+    key = f"Expires=1&versionId={named.version_id}"
+    answer = {"status": "success", "response": {"key": key}}
+    w.fault(kind="create", when="before", body=json.dumps(answer))
+    assert (await w.create()).complete.version_id == named.version_id
+
+
+# Whose snapshot is listed does not matter to a guard, and does to a resource --------------------------------------
+
+
+def two_take(w: World) -> list[str]:
+    """Let two others take a snapshot now; returns their versions."""
+    moments = [w.emulator.now() + timedelta(seconds=each) for each in (0, 20)]
+    taken = [w.emulator.add_snapshot(DATABASE, modified=each) for each in moments]
+    return [str(each.version_id) for each in taken]
+
+
+@staged(world, snapshot_seconds=300.0, cache_world="invalidated")
+async def test_a_guard_uses_what_others_have_taken_since_its_request(w: World) -> None:
+    program = Machine(w).program()
+    w.emulator.fail_next_snapshot(DATABASE)
+    taken: list[str] = []
+    change = program.change(CHANGE, reuse_within=0.0)
+    await w.meanwhile(200.0, lambda: taken.extend(two_take(w)), change)
+    assert program.done == {CHANGE: taken[0]}
+
+
+@staged(world, snapshot_seconds=300.0, cache_world="invalidated")
+async def test_a_guard_that_waits_for_a_resources_request_does_not_choose_its_snapshot(
+    w: World,
+) -> None:
+    machine = Machine(w)
+    snapshot = Stack(SnapshotRules(), machine, OWNER)
+    w.emulator.fail_next_snapshot(DATABASE)
+    await snapshot.up(database_id=DATABASE, timeout="3m")
+    taken = two_take(w)
+    program = machine.program()
+    await program.change(CHANGE, reuse_within=0.0)
+    assert program.done == {CHANGE: w.posts[1].version_id}
+    await snapshot.up(database_id=DATABASE, timeout="3m")
+    assert snapshot.pending, taken

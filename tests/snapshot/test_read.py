@@ -170,6 +170,18 @@ async def test_a_read_completes_a_pending_snapshot_with_one_poll(w: World) -> No
     assert len(w.listings) - before == 1
 
 
+@staged(world, snapshot_seconds=300.0, cache_world="invalidated")
+async def test_a_read_takes_the_version_that_another_run_has_found_however_many_fit(
+    w: World,
+) -> None:
+    pending = (await w.create(timeout=180.0)).pending
+    found = (await w.create(pending, session=w.next_run())).complete
+    theirs = w.clock.utc() - timedelta(minutes=5)
+    w.emulator.add_snapshot(DATABASE, modified=theirs)
+    record = (await w.read(pending, session=w.next_run())).complete
+    assert record.version_id == found.version_id
+
+
 @pytest.mark.parametrize("cache_world", ["kept", "invalidated"])
 @virtual
 async def test_a_preview_right_after_an_interrupted_up_freezes_no_page(
