@@ -1306,11 +1306,6 @@ MISTAKES = (
     ),
     (
         "snapshot",
-        "if not self._is_guard:\n            self.session.memory.note_taken(attempt.names)",
-        "pass",
-    ),
-    (
-        "snapshot",
         "if not self._is_guard:\n            memory.note_taken({record.id})",
         "memory.note_taken({record.id})",
     ),

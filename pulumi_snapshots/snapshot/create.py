@@ -628,8 +628,6 @@ class SnapshotOperation(Operation):
             cause: Why no listing shows it, if polls failed.
         """
         attempt = self.sent
-        if not self._is_guard:
-            self.session.memory.note_taken(attempt.names)
         unlisted = ListedSnapshot.model_construct(
             name="", version_id=version, url=self._finished.url
         )

@@ -129,6 +129,15 @@ async def test_a_snapshot_after_a_guarded_change_is_one_of_its_own(w: World) -> 
 
 
 @staged(world, snapshot_seconds=20.0, cache_world="invalidated")
+async def test_a_snapshot_of_a_guards_process_may_reuse_the_guards(w: World) -> None:
+    run = Run(w, whole=False, apart=False)
+    await run.change()
+    await w.clock.sleep(200.0)
+    await run.snapshot(reuse_within=600.0)
+    assert run.taken["a"] == run.program.done[CHANGE] == w.started()
+
+
+@staged(world, snapshot_seconds=20.0, cache_world="invalidated")
 async def test_a_snapshot_beside_the_first_run_of_a_guard_uses_that_one(
     w: World,
 ) -> None:

@@ -36,6 +36,18 @@ async def test_a_machine_with_a_fast_clock_rotates_nothing_that_is_young(
             assert stack.error is None
             await w.clock.sleep(60)
     assert len(w.posts) == 1
+    assert any("not forgotten" in note for note in stack.row.notes)
+
+
+@staged(world, snapshot_seconds=10, cache_world="invalidated")
+async def test_other_triggers_take_a_new_snapshot_however_young_the_last_one_is(
+    w: World,
+) -> None:
+    stack = Stack(SnapshotRules(), Machine(w), OWNER)
+    await stack.up(**VALUES, triggers=["v1"])
+    await w.clock.sleep(600)
+    await stack.up(**VALUES, triggers=["v2"])
+    assert stack.outputs["version_id"] == w.posts[1].version_id
 
 
 @staged(world, snapshot_seconds=10, cache_world="invalidated")
