@@ -1,5 +1,6 @@
 """A pending snapshot counts as failed only by proof; whatever leaves a doubt sends no second request."""
 
+from datetime import timedelta
 from unittest import mock
 
 import anyio
@@ -11,7 +12,7 @@ from pulumi_snapshots.ledger.place import Document
 from tests.ledger.play import of, play
 from tests.support.restoring import Scene, scene
 from tests.support.virtual import staged, virtual
-from tests.support.world import DATABASE, OWNER, World, world
+from tests.support.world import DATABASE, OWNER, START, World, world
 
 FAILED = "service snapshot_seconds=300; wait 400; the next fails; S up v1 pending timeout=3m; wait 10800"
 """One was accepted and never came, three hours ago."""
@@ -123,6 +124,26 @@ async def test_what_another_resource_of_the_run_has_is_not_taken_for_a_pending_o
     await w.clock.sleep(3 * 3600)
     again = await w.create(pending, session=process)
     assert again.complete.version_id == w.posts[1].version_id
+
+
+@staged(world, snapshot_seconds=300, cache_world="invalidated")
+async def test_a_request_after_two_that_nobody_can_tell_apart_is_none_of_them(
+    w: World,
+) -> None:
+    w.emulator.fail_next_snapshot(DATABASE)
+    (await w.create(timeout=180.0)).pending  # noqa: B018  asserts
+
+    def two_are_taken() -> None:
+        for seconds in (2, 1):
+            moment = w.emulator.now() - timedelta(seconds=seconds)
+            w.emulator.add_snapshot(DATABASE, modified=moment)
+
+    process = w.next_run()
+    second = w.create(session=process, owner=f"{OWNER}-second", timeout=3600.0)
+    # Right before the poll that shows them, so that they are as young as can be.
+    ending = await w.meanwhile(149.0, two_are_taken, second)
+    assert w.listings[0].at == START + timedelta(seconds=330)
+    assert ending.complete.version_id == w.posts[1].version_id
 
 
 @pytest.mark.parametrize("number", range(1, 7))
