@@ -282,6 +282,14 @@ STORIES = {
         service snapshot_seconds=300; wait 1000; somebody takes; wait 180; the next fails; S.b up pending timeout=3m;
         S up reuse_within=10m timeout=2h; it is over 3600; S has theirs; sent 1
     """,
+    "a command reuses none that was still under way when another client restored": """
+        service snapshot_seconds=200; wait 700; fails types create DATABASE --timeout 2m; wait 120; somebody restores;
+        types create DATABASE --reuse-within 1h; it prints 2
+    """,
+    "a command reuses what is still under way": """
+        service snapshot_seconds=200; wait 700; fails types create DATABASE --timeout 2m; wait 120;
+        types create DATABASE --reuse-within 1h; it prints 1; sent 1
+    """,
     "reuse takes none that is to be replaced": "wait 400; S up v1; wait 600; S up v2 reuse_within=15m; S has 2",
     "reuse takes what another resource has requested and still waits for": """
         service snapshot_seconds=200; wait 700; S.b up pending timeout=2m; S up reuse_within=10m; S.b up; S.b has 1; S has 1
