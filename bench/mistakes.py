@@ -1238,7 +1238,7 @@ MISTAKES = (
         'await ledger.end(other, entry.version or "")',
     ),
     ("snapshot", "if await self.reuse.is_candidate_worthless(found):", "if False:"),
-    ("snapshot", "if self._is_guard or self.is_command:\n            return set()", "pass"),
+    ("snapshot", "if self._is_guard:\n            return set()", "pass"),
     ("snapshot", "return memory.versions(self.database_id, memory.taken) | own", "return own"),
     (
         "snapshot",
@@ -1882,7 +1882,7 @@ MISTAKES = (
         "is_wanted = each.guard == guard and each.database_id == database_id",
         "is_wanted = each.guard == guard",
     ),
-    ("guard", "book.restored(database_id) or NEVER,", "NEVER,"),
+    ("guard", "last_restored(book.attempts, database_id),", "NEVER,"),
     (
         "guard",
         "return noted if self._ledger.clock.offset is None else self._young(noted)",

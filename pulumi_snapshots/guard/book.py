@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from pulumi_snapshots.clock import DATE_RESOLUTION, Clock, parse_rfc3339, rfc3339
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.inputs import FIRST_UP, ComponentInputs
-from pulumi_snapshots.ledger.attempt import NEVER, Attempt
+from pulumi_snapshots.ledger.attempt import NEVER, Attempt, last_restored
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, QUOTA_USED_UP, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -343,22 +343,6 @@ class GuardBook:
         unsure = 2 * self._ledger.clock.unsure + DATE_RESOLUTION
         return self.now - timedelta(seconds=monotonic - first_seen + unsure)
 
-    def restored(self, database_id: str) -> datetime | None:
-        """Find when a restore of a database has last ended, or was requested.
-
-        Args:
-            database_id: The database.
-
-        Returns:
-            The time; None if the ledger has no restore of that database.
-        """
-        times = [
-            each.ended_at or each.request.posted_at
-            for each in self.attempts
-            if each.kind == "restore" and each.database_id == database_id
-        ]
-        return max(times, default=None)
-
     def history(self, guard: str | None = None) -> list[Guarded]:
         """List the entries of a guard, or of all, newest first.
 
@@ -388,7 +372,8 @@ class GuardBook:
             None if there is none, or if something guarded has happened later, or a restore.
         """
         since = max(
-            self.spent(database_id) or NEVER, self.restored(database_id) or NEVER
+            self.spent(database_id) or NEVER,
+            last_restored(self.attempts, database_id),
         )
         for each in self.history():
             is_wanted = (

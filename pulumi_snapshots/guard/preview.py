@@ -12,7 +12,7 @@ from pulumi_snapshots.guard.inputs import (
     GuardInputs,
     change_of,
 )
-from pulumi_snapshots.ledger.attempt import NEVER
+from pulumi_snapshots.ledger.attempt import NEVER, last_restored
 from pulumi_snapshots.run.memory import Listener
 
 NEW_SNAPSHOT = ", which would be a new one"
@@ -63,7 +63,7 @@ class PreviewedChanges:
         oldest = max(
             book.now - timedelta(seconds=reuse_within),
             book.spent(database_id) or NEVER,
-            book.restored(database_id) or NEVER,
+            last_restored(book.attempts, database_id),
         )
         fitting = [
             each

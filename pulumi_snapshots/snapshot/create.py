@@ -306,10 +306,10 @@ class SnapshotOperation(Operation):
     def _not_adopted(self) -> set[str]:
         """Versions that must not be adopted.
 
-        These are the replaced version, and the versions that this run's resources have. A guard and
-        a command use any snapshot, no matter who has requested it.
+        These are the replaced version, and the versions that this run's resources have. A guard
+        uses any snapshot, no matter who has requested it.
         """
-        if self._is_guard or self.is_command:
+        if self._is_guard:
             return set()
         memory = self.session.memory
         own = set[str]() if self._replaced is None else {self._replaced}

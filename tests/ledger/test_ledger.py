@@ -14,12 +14,14 @@ from pulumi_snapshots.ledger.attempt import (
     FOUND_KEPT,
     KEPT,
     LEAVES_WITHIN,
+    NEVER,
     SAVED,
     SECOND,
     Attempt,
     Kind,
     Request,
     Status,
+    last_restored,
 )
 from pulumi_snapshots.ledger.decision import Claim, Wish
 from pulumi_snapshots.ledger.ledger import Ledger
@@ -286,6 +288,23 @@ async def test_what_was_withdrawn_does_not_come_back_without_an_answer() -> None
     assert (await service.only()).status is Status.ACCEPTED, (
         "what was accepted must be known"
     )
+
+
+@virtual
+async def test_a_database_was_last_restored_when_its_own_last_restore_ended() -> None:
+    service = Service()
+    run = service.run()
+    assert last_restored(await run.attempts(), DATABASE) == NEVER
+    restore = await service.sent(run, kind="restore")
+    await service.clock.sleep(100)
+    await run.end(restore, RESTORED)
+    ended_at = run.clock.now()
+    await service.clock.sleep(600)
+    other = service.wish(kind="restore", database_id=OTHER_DATABASE)
+    await run.edit(lambda document: run.decided(document, other))
+    attempts = await run.attempts()
+    assert last_restored(attempts, DATABASE) == ended_at
+    assert last_restored(attempts, OTHER_DATABASE) > ended_at
 
 
 @virtual

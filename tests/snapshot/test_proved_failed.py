@@ -127,7 +127,7 @@ async def test_what_another_resource_of_the_run_has_is_not_taken_for_a_pending_o
 
 
 @staged(world, snapshot_seconds=300, cache_world="invalidated")
-async def test_a_request_after_two_that_nobody_can_tell_apart_is_none_of_them(
+async def test_a_request_after_two_that_cannot_be_told_apart_is_none_of_them(
     w: World,
 ) -> None:
     w.emulator.fail_next_snapshot(DATABASE)
