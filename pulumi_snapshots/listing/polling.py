@@ -320,6 +320,8 @@ class ListingWait:
             self._report_wait(
                 BLOCKED, until=blocked_until, why=self._awaited.state_text
             )
+        elif self._shown is None:
+            self._report_wait(self._awaited.state_text, why=self._awaited.lost_text)
         database_id = self._awaited.database_id
         self._failure = await self._plan.poll(database_id, self._polled, poll.page)
 

@@ -612,7 +612,10 @@ class Member:
             line = Message(line.template, **{**line.values, "left": left})
         others = len(self._fleet.members) - 1
         more = f" ({others} more wait)" if others > 0 else ""
-        self._listener.remind(Message("waiting: {line}{more}", line=line, more=more))
+        form = "{line}{more}"
+        if not str(line).startswith("waiting"):
+            form = f"waiting: {form}"
+        self._listener.remind(Message(form, line=line, more=more))
 
     def progress(self, text: AnyMessage) -> None:
         """Show an event.

@@ -233,10 +233,11 @@ class Operation:
         session = self.session
         now = session.service_clock.now()
         self.waits_for = other
-        by = plain_requester(other)
-        if other.id in session.sent:
+        if other.owner != self.wish.owner:
+            by = plain_requester(other)
+        elif other.id in session.sent:
             by = "this run"
-        elif other.owner == self.wish.owner:
+        else:
             by = "another run" if self.wish.is_new_since(other) else "an earlier run"
         at = time_text(other.request.posted_at, now)
         why = f"requested at {at}, {request_state(other, now)}"
