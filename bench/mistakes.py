@@ -2835,6 +2835,11 @@ MISTAKES = (
         "if successor.owner == record.owner or record.owner is None:",
         "if record.owner is None:",
     ),
+    (
+        "archive",
+        "if successor.owner == record.owner or record.owner is None:",
+        "if successor.owner == record.owner:",
+    ),
     ("storage", "is_wanted = stat.S_ISREG(status.st_mode) and (", "is_wanted = ("),
     ("databases", 'original = getattr(error, "original_exception", None)', "original = None"),
     ("databases", 'elif name in {"host", "hostaddr", "user"}:', 'elif name in {"host", "user"}:'),

@@ -280,6 +280,22 @@ async def test_an_owner_who_enters_once_the_object_is_gone_keeps_the_manifest(
 
 
 @staged(scene)
+async def test_a_replaced_resource_that_was_never_entered_changes_no_manifest(
+    at: Scene,
+) -> None:
+    successor = await at.archive(owner=A)
+    manifest = manifest_of(successor)
+    written = manifest.stat()
+    record = replace(successor, owner=None)
+    memory = ArchiveMemory()
+    memory.current[B] = ArchiveSuccessor(successor, counts=True)
+    state = {**record.to_outputs(), "destination": f"{at.folder}/"}
+    await ArchiveCalls().delete(at.call(B, memory), record.id, state)
+    assert owners(successor) == [(A, False)]
+    assert manifest.stat() == written
+
+
+@staged(scene)
 async def test_an_owner_whose_archive_is_replaced_by_itself_stays_beside_others(
     at: Scene,
 ) -> None:
