@@ -2007,7 +2007,7 @@ MISTAKES = (
     ("archive", "if manifest_file.is_foreign:\n            raise", "if False:\n            raise"),
     ("archive", "or manifest.version_id != record.version_id:", ":"),
     ("archive", "if manifest is None or manifest.snapshot != snapshot:", "if manifest is None:"),
-    ("archive", "if successor.owner == record.owner or record.owner is None:", "if True:"),
+    ("archive", "if successor.owner == record.owner:", "if True:"),
     (
         "archive",
         "if all(each.id != record.owner for each in manifest.owners):",
@@ -2830,16 +2830,7 @@ MISTAKES = (
     ),
     ("program", "if given_instead and snapshot is not None:", "if False:"),
     ("archive", "manifest is None or manifest.claim != claim:", "False:"),
-    (
-        "archive",
-        "if successor.owner == record.owner or record.owner is None:",
-        "if record.owner is None:",
-    ),
-    (
-        "archive",
-        "if successor.owner == record.owner or record.owner is None:",
-        "if successor.owner == record.owner:",
-    ),
+    ("archive", "if successor.owner == record.owner:", "if False:"),
     ("storage", "is_wanted = stat.S_ISREG(status.st_mode) and (", "is_wanted = ("),
     ("databases", 'original = getattr(error, "original_exception", None)', "original = None"),
     ("databases", 'elif name in {"host", "hostaddr", "user"}:', 'elif name in {"host", "user"}:'),

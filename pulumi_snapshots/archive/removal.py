@@ -369,7 +369,7 @@ async def _hand_over(
 
     After a forced replacement it is another owner, since no create knows what it replaces.
     """
-    if successor.owner == record.owner or record.owner is None:
+    if successor.owner == record.owner:
         return
     warning = f"the manifest of {place_text(record.uri)} still names the former owner"
     await note_in_manifest(
