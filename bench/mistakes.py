@@ -793,6 +793,12 @@ MISTAKES = (
     ),
     # How fast.
     ("service", "[lane.name] if lane.per_account > 0 else []", "[]"),
+    ("service", "fewer = max(1, self.budget - lane.checks)", "fewer = self.budget"),
+    ("service", "fewer = max(1, self.budget - lane.checks)", "fewer = self.budget - lane.checks"),
+    ("service", "self.reserved[lane.checks :][:1]", "self.reserved[:1]"),
+    ("service", "if not lane.is_urgent:", "if not lane.starts:"),
+    ("restore", "patience=ONCE, lane=CHECK", "patience=ONCE"),
+    ("guard", "max(at_latest, self._requested(entry) + SECOND)", "at_latest"),
     ("service", "if departed is None or sent is None:", "if sent is None:"),
     (
         "service",
@@ -922,7 +928,7 @@ MISTAKES = (
     ),
     ("service", "if at + passed < each.closes", ""),
     ("service", "self._reserved = self._still_reserved()[1:]", "pass"),
-    ("service", "is_entered=request.lane is READ and bool(traffic.reserved)", "is_entered=False"),
+    ("service", "is_entered=request.lane.is_read and bool(traffic.reserved)", "is_entered=False"),
     (
         "service",
         "is_news = bool(self._own_blocks) or entry.is_news or self._lacks_own",

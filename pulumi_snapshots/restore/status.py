@@ -23,7 +23,7 @@ from pulumi_snapshots.restore.record import SUCCESS
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.service.client import BRIEF, ONCE, PATIENT
 from pulumi_snapshots.service.errors import RestoreRunning, SquareCloudError
-from pulumi_snapshots.service.limits import RESTORE_PER_DATABASE
+from pulumi_snapshots.service.limits import CHECK, RESTORE_PER_DATABASE
 from pulumi_snapshots.service.models import DatabaseStatus, RestoreStatus
 from pulumi_snapshots.service.rate_limiter import BLOCKED
 
@@ -123,7 +123,9 @@ async def began_since(
     status: RestoreStatus | None = None
     with anyio.move_on_after(CHECKED_WITHIN):
         try:
-            status = await session.client.restore_status(database_id, patience=ONCE)
+            status = await session.client.restore_status(
+                database_id, patience=ONCE, lane=CHECK
+            )
         except SquareCloudError as error:
             if not error.passing:
                 raise

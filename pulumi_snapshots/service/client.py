@@ -411,13 +411,18 @@ class Client:
         return PostAnswer(answer.continues, None, answer.sent_within)
 
     async def restore_status(
-        self, database_id: str, *, patience: Patience = PATIENT
+        self,
+        database_id: str,
+        *,
+        patience: Patience = PATIENT,
+        lane: Lane = READ,
     ) -> RestoreStatus | None:
         """Get the status of the last restore of a database.
 
         Args:
             database_id: The database.
             patience: How long the request is repeated.
+            lane: Its limits.
 
         Returns:
             The status; None if the service has no such route, or not for this key. The scope for
@@ -426,7 +431,7 @@ class Client:
         path = _path(database_id, "snapshots/restore")
         read = _from_response(RestoreStatus.model_validate)
         try:
-            return await self._get(path, read, patience)
+            return await self._get(path, read, patience, lane)
         except SquareCloudError as error:
             if isinstance(error, NotAllowed) or (
                 error.status in {404, 405} and is_new(error)

@@ -30,14 +30,32 @@ class Lane:
     # Whether the request starts a snapshot or a restore. Such requests go before reads, and are not
     # sent during a block or an outage.
     starts: bool = False
+    # Whether it goes before reads, though it starts nothing.
+    goes_first: bool = False
+    # how many requests of the lane CHECK leave right after its claim
+    checks: int = 0
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it is a read that no spacing delays."""
+        return not self.starts and self.per_account == 0
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it goes before other reads."""
+        return self.starts or self.goes_first
 
 
 # The numbers are from the OpenAPI document; the additions to them allow for network jitter.
 CREATE = Lane(
     "create", SNAPSHOT_PER_ACCOUNT + 0.15, SNAPSHOT_PER_DATABASE + 1, starts=True
 )
-RESTORE_LANE = Lane("restore", 60.0 + 0.5, RESTORE_PER_DATABASE + 0.5, starts=True)
+RESTORE_LANE = Lane(
+    "restore", 60.0 + 0.5, RESTORE_PER_DATABASE + 0.5, starts=True, checks=1
+)
 READ = Lane("read")
+# what a restore asks for between its claim and its request
+CHECK = Lane("check", goes_first=True)
 CREDENTIALS = Lane("credentials", 3.0 + 0.2)
 # the service counts the requests that its cache does not serve
 ACCOUNT_LANE = Lane("account listing", 60 / 3 + 0.2)

@@ -262,17 +262,29 @@ class Traffic:
             request: The request. A read may leave in place of a reserved one.
         """
         lane = request.lane
-        reserved = [each.opens for each in self.reserved[:1]]
-        if lane.starts:
-            free_at = min([self.posts_free_at, *reserved])
-        else:
-            free_at = reserved[0] if reserved else self.reads_free_at
+        reserved = [each.opens for each in self.reserved[lane.checks :][:1]]
+        free_at = self.free_at(lane)
+        if reserved:
+            free_at = min(free_at, *reserved) if lane.is_urgent else reserved[0]
         return max(
             free_at,
             self.spaced_at(lane.name, lane.per_account),
             self.spaced_at(request.cooldown, lane.per_database),
             *(self.blocks.get(name, -math.inf) for name in ("", lane.name)),
         )
+
+    def free_at(self, lane: Lane) -> float:
+        """Return when the budget of a minute allows a request, and the checks that go with it.
+
+        Args:
+            lane: The request's limits.
+        """
+        if not lane.is_urgent:
+            return self.reads_free_at
+        if lane.checks == 0:
+            return self.posts_free_at
+        fewer = max(1, self.budget - lane.checks)
+        return replace(self, budget=fewer).posts_free_at
 
     def spaced_at(self, limit: str, spacing: float) -> float:
         """Return when a request may leave by one spacing.

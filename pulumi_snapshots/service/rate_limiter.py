@@ -34,7 +34,7 @@ from pulumi_snapshots.service.errors import (
     SnapshotFailed,
     SquareCloudError,
 )
-from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, READ, Lane
+from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE, Lane
 from pulumi_snapshots.service.pacing import OnWait, OwnRequest, QueuedRequest, Traffic
 from pulumi_snapshots.service.shared_pacing import Entry, SharedPacing
 
@@ -361,8 +361,8 @@ class RateLimiter:
         sent = OwnRequest(
             traffic.now,
             _limits_of(request.lane),
-            is_entered=request.lane is READ and bool(traffic.reserved),
-            enters_later=request.lane is READ or request.enters_later,
+            is_entered=request.lane.is_read and bool(traffic.reserved),
+            enters_later=request.lane.is_read or request.enters_later,
         )
         self._pacing.note_sent(sent)
         return Entry(None, sent)
@@ -371,9 +371,7 @@ class RateLimiter:
         """Whether this request must reserve a slot itself, since others could take it."""
         if not traffic.knows_time or not self._pacing.is_usable:
             return False
-        free_at = traffic.reads_free_at
-        if request.lane.starts:
-            free_at = traffic.posts_free_at
+        free_at = traffic.free_at(request.lane)
         is_budget = traffic.now < free_at == self._earliest(request, traffic)
         return is_budget and not traffic.reserved
 
@@ -536,7 +534,7 @@ def _must_enter(request: QueuedRequest, traffic: Traffic) -> bool:
     lane = request.lane
     if lane.per_account > 0 and not request.enters_later:
         return True
-    is_reserved = lane is READ and bool(traffic.reserved)
+    is_reserved = lane.is_read and bool(traffic.reserved)
     return not is_reserved and not traffic.may_go_unentered(lane)
 
 

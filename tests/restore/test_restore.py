@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import anyio
 import pytest
@@ -10,6 +11,8 @@ from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.engine.wording import PYTHON
 from pulumi_snapshots.restore.record import RestoreRecord
 from pulumi_snapshots.restore.restore import RestorePending, RestoreRefused
+from pulumi_snapshots.service.pacing import OwnRequest
+from pulumi_snapshots.service.rate_limiter import RateLimiter
 from pulumi_snapshots.snapshot.create import create
 from pulumi_snapshots.snapshot.record import SnapshotInputs
 from squarecloud_emulator import Fault
@@ -82,12 +85,44 @@ async def test_a_restore_leaves_though_the_check_right_before_it_is_answered_lat
 
 
 @staged(scene)
-async def test_a_restore_leaves_though_the_minutes_requests_are_used_up(
+async def test_a_restore_leaves_after_a_check_though_the_minutes_requests_are_used_up(
     at: Scene,
 ) -> None:
     ending = await at.restore(at.process(requests_per_minute=2), keep_current=True)
     ending.complete  # noqa: B018  it asserts
     is_sent_once(at)
+    was_checked(at)
+
+
+@staged(scene)
+async def test_a_restore_is_checked_though_reads_have_used_up_their_part_of_a_minute(
+    at: Scene,
+) -> None:
+    process = at.process()
+    leaves = RateLimiter.claim
+
+    async def after_reads(limiter: RateLimiter, *about: Any) -> Any:
+        taken = await leaves(limiter, *about)
+        for _ in range(20):
+            read = OwnRequest(limiter.clock.monotonic(), is_entered=True)
+            limiter._pacing.note_sent(read)
+        return taken
+
+    with mock.patch.object(RateLimiter, "claim", after_reads):
+        (await at.restore(process)).complete  # noqa: B018  it asserts
+    was_checked(at)
+
+
+def was_checked(at: Scene) -> None:
+    """Right before the request, the service was asked how the last restore is going."""
+    (post,) = at.posts
+    sent = at.here.emulator.journal
+    checks = [
+        each.at
+        for each in sent[: sent.index(post)]
+        if (each.kind, each.database_id) == ("restore status", post.database_id)
+    ]
+    assert (post.at - checks[-1]).total_seconds() < 2
 
 
 # The plain way -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pulumi_snapshots.service.limits import BUDGET_WINDOW, CREATE
+from pulumi_snapshots.service.limits import (
+    BUDGET_WINDOW,
+    CHECK,
+    CREATE,
+    READ,
+    RESTORE_LANE,
+    Lane,
+)
 from pulumi_snapshots.service.pacing import (
     FEW_NINTHS,
     LONGEST_RESERVED,
@@ -14,6 +21,7 @@ from pulumi_snapshots.service.pacing import (
     RESERVED_NINTHS,
     OwnRequest,
     Pacing,
+    QueuedRequest,
     ReservedRead,
     Sent,
     Traffic,
@@ -101,6 +109,36 @@ def test_reserved_reads_count_until_their_end_for_reads_and_not_for_posts() -> N
     assert traffic([], others, *reserved[:1]).reads_free_at <= NOW
     assert traffic([], others, *reserved).reads_free_at > NOW
     assert traffic([], others, *reserved).posts_free_at <= NOW
+
+
+def leaves(at: Traffic, lane: Lane) -> bool:
+    """Whether a request may leave at once."""
+    return at.earliest(QueuedRequest("X", lane, NOW)) <= NOW
+
+
+@pytest.mark.parametrize(("many", "is_free"), [(25, True), (26, False)])
+def test_a_restore_leaves_once_there_is_room_for_its_check_too(
+    many: int, *, is_free: bool
+) -> None:
+    at = traffic(own_reads(many), [])
+    assert leaves(at, RESTORE_LANE) is is_free
+    assert leaves(at, CHECK)
+    assert leaves(at, CREATE)
+    assert not leaves(at, READ)
+
+
+def test_a_restore_leaves_though_a_minute_has_one_request() -> None:
+    assert leaves(Traffic(NOW, 1, [], []), RESTORE_LANE)
+
+
+@pytest.mark.parametrize(("many", "is_free"), [(1, False), (2, True)])
+def test_a_restore_takes_the_place_of_a_reserved_read_and_its_check_of_another(
+    many: int, *, is_free: bool
+) -> None:
+    reserved = [ReservedRead(NOW, NOW + 10)] * many
+    at = traffic(own_reads(27), [], *reserved)
+    assert leaves(at, RESTORE_LANE) is is_free
+    assert leaves(at, CHECK)
 
 
 @pytest.mark.parametrize(("many", "must"), [(3, False), (4, True)])

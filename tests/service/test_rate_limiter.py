@@ -18,7 +18,13 @@ from pulumi_snapshots.service.errors import (
     Throttled,
     error_for,
 )
-from pulumi_snapshots.service.limits import ACCOUNT_LANE, CREATE, READ, RESTORE_LANE
+from pulumi_snapshots.service.limits import (
+    ACCOUNT_LANE,
+    CHECK,
+    CREATE,
+    READ,
+    RESTORE_LANE,
+)
 from tests.support.limiter import Request, Runs
 from tests.support.memory import SENT
 from tests.support.virtual import virtual
@@ -311,6 +317,14 @@ async def test_no_limit_of_the_service_is_exceeded_under_any_load(seed: int) -> 
     for lane, gap in ((CREATE, 5.0), (ACCOUNT_LANE, 20.0)):
         of_lane = [at for at, name in run.runs.sent if name == lane.name]
         assert all(later - earlier > gap for earlier, later in pairwise(of_lane))
+
+
+@virtual
+async def test_a_check_goes_before_reads_that_wait_for_longer() -> None:
+    runs = Runs()
+    reads = [Request(READ)] * 12
+    await runs.run(budget=10).send_all(*reads, Request(CHECK, at=1.0))
+    assert 0 < runs.order.index("check") < len(reads)
 
 
 @virtual
