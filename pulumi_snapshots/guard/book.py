@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from pulumi_snapshots.clock import DATE_RESOLUTION, Clock, parse_rfc3339, rfc3339
 from pulumi_snapshots.errors import Message, ProviderError
 from pulumi_snapshots.guard.inputs import FIRST_UP, ComponentInputs
-from pulumi_snapshots.ledger.attempt import NEVER, Attempt, last_restored
+from pulumi_snapshots.ledger.attempt import NEVER, SECOND, Attempt, last_restored
 from pulumi_snapshots.ledger.ledger import Ledger
 from pulumi_snapshots.ledger.place import AHEAD_HERE, QUOTA_USED_UP, Document
 from pulumi_snapshots.lookup.results import SnapshotInfo
@@ -341,7 +341,17 @@ class GuardBook:
         # A request that was sent right after the change must count as later, whatever the service's
         # clock says of it.
         unsure = 2 * self._ledger.clock.unsure + DATE_RESOLUTION
-        return self.now - timedelta(seconds=monotonic - first_seen + unsure)
+        at_latest = self.now - timedelta(seconds=monotonic - first_seen + unsure)
+        return max(at_latest, self._requested(entry) + SECOND)
+
+    def _requested(self, entry: Guarded) -> datetime:
+        """When the snapshot of an entry was requested, which was before its changes."""
+        times = [
+            each.request.posted_at
+            for each in self.attempts
+            if each.has_snapshot and each.result == entry.version_id
+        ]
+        return max(times, default=NEVER)
 
     def history(self, guard: str | None = None) -> list[Guarded]:
         """List the entries of a guard, or of all, newest first.

@@ -343,6 +343,23 @@ async def test_a_preview_names_the_snapshot_that_would_be_used_again_until_the_d
 
 
 @staged(world, snapshot_seconds=5.0, cache_world="invalidated")
+async def test_a_preview_by_a_clock_that_was_set_back_sees_that_a_change_has_used_the_snapshot(
+    w: World,
+) -> None:
+    clock = Shifted(w.clock)
+    machine = Machine(w, clock=clock)
+    await machine.program().changes(1)
+    clock.ahead -= MINUTE
+    foresight = PreviewedChanges(DATABASE, GuardInputs(DATABASE))
+    foresight.show("update", "urn", Row())
+    await consult(
+        machine.session().ledger,
+        lambda book: foresight.learn(book, DATABASE, 3600.0),
+    )
+    assert str(foresight.summary()).endswith("which would be a new one")
+
+
+@staged(world, snapshot_seconds=5.0, cache_world="invalidated")
 async def test_no_change_goes_past_a_guard_whose_snapshot_cannot_be_noted(
     w: World,
 ) -> None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pulumi_snapshots.cli.terminal.wording import COMMAND_STEPS
 from pulumi_snapshots.clock import parse_rfc3339
+from pulumi_snapshots.errors import HintKind
 from squarecloud_emulator import JournalEntry
 from tests.simulation.books import KINDS, SLACK, target_of
 from tests.simulation.commands import Command
@@ -29,8 +31,8 @@ NEVER_SEEN = "squarecloud-snapshots explain never-seen"
 """The end of a message about a restore whose end no run will know."""
 TOO_OLD = "With a --timeout of"
 """Of a message about a restore that the same command follows no longer without a longer time-out."""
-WITHOUT_REUSE = "Without `--reuse-within`, it takes another one"
-WITHOUT_KEEPING = "`--no-keep` restores without keeping what it holds"
+WITHOUT_REUSE = COMMAND_STEPS[HintKind.GIVE_UP]
+WITHOUT_KEEPING = COMMAND_STEPS[HintKind.RESTORE_UNKEPT]
 OTHER_TRIGGERS_HELP = "with other triggers, or remove the Restore"
 """Of a message about a restore that has failed, and will fail again."""
 PAUSE = MINUTE
