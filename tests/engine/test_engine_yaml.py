@@ -197,8 +197,9 @@ def _goes_back_with_the_old_release(app: App, version: str) -> None:
     """In one run: what is guarded waits for the Restore, so one snapshot is paid for."""
     app.run("config", "set", "rollback", "1")
     app.run("config", "set", "release", "v1")
-    # The service would refuse a snapshot for two minutes after a restore.
-    app.emulator.control("settings", {"restore_tail_seconds": 0}, "PATCH")
+    # The service refuses a snapshot for two minutes after a restore; without any pause, both could
+    # have the same second.
+    app.emulator.control("settings", {"restore_tail_seconds": 2}, "PATCH")
     app.pass_time(600)
     app.forget_requests()
     printed = joined(app.up())
