@@ -52,6 +52,8 @@ from pulumi_snapshots.service.limits import RESTORE_LANE as LANE
 from pulumi_snapshots.snapshot.record import SnapshotRecord, short_id, split_id
 
 NOT_RESTORED = "Nothing was restored."
+NOTHING_SENT = "This run has sent nothing."
+"""Of a restore that another run has requested: nothing is said of what that one restores."""
 T = TypeVar("T")
 
 
@@ -560,7 +562,7 @@ def _refusal(refused: ClaimRefused, now: datetime) -> RestoreRefused:
     age = other.request.age(now)
     if refused.why == "unknown" and age < OUTCOME_KEPT:
         then.insert(0, Hint(HintKind.WATCH_LONGER, longer=time_out_beyond(age)))
-    return RestoreRefused(told, NOT_RESTORED, then)
+    return RestoreRefused(told, NOTHING_SENT, then)
 
 
 def failure_of(record: RestoreRecord, step: str | None = None) -> RestoreFailed:

@@ -454,6 +454,21 @@ async def test_a_restore_after_a_failure_that_is_cut_off_names_the_command_that_
     assert len(w.requests("restore")) == 1
 
 
+@at_desk(snapshot_seconds=200)
+async def test_a_restore_after_a_failure_that_is_cut_off_early_does_not_ask_for_the_command_again(
+    desk: Desk, w: World
+) -> None:
+    desk.child.code = 7
+    ended = await desk.interrupted(
+        300, "guard", DATABASE, "--restore-on-failure", "--yes", *COMMAND
+    )
+    ended.failed("was not restored", code=130)
+    said = ended.err.rpartition("Error: ")[2]
+    assert "Run it again" not in said
+    restores = f"squarecloud-snapshots restore {short_id(f'{DATABASE}/{w.posts[0].version_id}')}"
+    assert f"hint: To go back: {restores}" in said
+
+
 @pytest.mark.parametrize("fallback", [None, "1h", "24h"])
 @at_desk()
 async def test_an_earlier_snapshot_will_do_if_none_can_be_taken_and_the_user_allows_it(

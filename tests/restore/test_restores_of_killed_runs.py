@@ -86,7 +86,7 @@ STORIES = {
     **{
         f"a renamed one of a lost state is refused with a way out: {earlier}": f"""
             R up {earlier}; rows change;
-            R.again up refused: may be the same restore under another name. Nothing was restored. &
+            R.again up refused: may be the same restore under another name. This run has sent nothing. &
             Other triggers do it all the same.;
             rows later; wait 3600; R.again up v2; sent 2
         """

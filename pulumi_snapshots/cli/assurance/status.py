@@ -164,7 +164,8 @@ def _ways_back(
     yield from _guarded_ways_back(invocation, health, name)
     if health.snapshot or health.archive:
         yield f"{name}: {_newest(invocation, health)}; {_proof(invocation, health.drill)}"
-        yield from _how_to_get_newest(health)
+        if not health.guarded and not health.kept:
+            yield from _how_to_get_newest(health)
     elif not health.guarded:
         yet = " yet" if health.pending_since else ""
         yield f"{name}: there is no snapshot to go back to{yet}"
@@ -206,7 +207,7 @@ def _how_to_get_newest(health: DatabaseHealth) -> Iterator[str]:
     """Say how to restore the newest snapshot, or else where the newest archive is."""
     if health.snapshot is None:
         yield f"  {place_text(health.archive or '')}"
-    elif health.guarded is None or health.snapshot.id != health.guarded.id:
+    else:
         yield f"  {NAME} restore {health.snapshot.id}"
 
 

@@ -237,7 +237,8 @@ class ServiceChecks:
             yield Finding(account, "ok", "the account can be read")
         except refusals.NotAllowed as error:
             advice = (
-                "Only `databases`, and the plan and quota shown here, need this scope."
+                "Without it, `databases`, names of databases, and the plan and quota shown here do "
+                "not work, and of an id at least 8 characters must be typed."
             )
             yield accepted
             yield Finding(account, "note", f"{error}", advice)

@@ -290,4 +290,12 @@ async def _restore(invocation: Invocation, snapshot: str) -> None:
     parent = invocation.context.parent if invocation.context else None
     with restore_command.make_context("restore", typed, parent=parent) as context:
         work: Awaitable[None] = restore_command.invoke(context)
-    await work
+    try:
+        await work
+    except ProviderError as error:
+        # Typed again, the whole command would run what has just failed.
+        steps = [each for each in error.then if each.step is not HintKind.RUN_AGAIN]
+        if len(steps) < len(error.then):
+            go_back = Hint(HintKind.GO_BACK, id=short_id(snapshot))
+            error.then = (go_back, *steps)
+        raise

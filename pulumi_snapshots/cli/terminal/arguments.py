@@ -234,7 +234,8 @@ def _duration(typed: str) -> str:
     The rules of each input check the rest.
     """
     if re.fullmatch(r"[\d.]*[1-9][\d.]*", typed):
-        raise checks.Unfit(f"needs a unit, such as {typed}s, {typed}m or {typed}h")
+        units = ", ".join(f"{typed}{unit}" for unit in "smh")
+        raise checks.Unfit(f"needs a unit, such as {units} or {typed}d")
     return typed
 
 
@@ -388,7 +389,7 @@ def timeout_option(inputs: type[Inputs]) -> Decorator:
     return click.option(
         "--timeout",
         type=DURATION_TYPE,
-        help=f"How long the command can take; {usual} by default.",
+        help=f"How long to wait for the result; {usual} by default.",
     )
 
 
