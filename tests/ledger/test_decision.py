@@ -516,6 +516,20 @@ SEVERAL: dict[str, tuple[list[Attempt], Wish, tuple[str, str]]] = {
         wish("restore"),
         NEW,
     ),
+    "another name's of more than a day ago, dropped for one of today": (
+        [
+            attempt(
+                "restore",
+                RENAMED_WITHIN + SECOND,
+                owner=OTHER,
+                in_state="run",
+                **FOUND,
+            ),
+            replace(LATER, owner=OTHER),
+        ],
+        wish("restore"),
+        RENAMED,
+    ),
     "another name's, removed after two": (
         [
             replace(DONE, owner=OTHER, in_state="run"),

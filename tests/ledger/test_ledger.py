@@ -530,8 +530,9 @@ async def test_an_entry_that_no_run_writes_stays_as_it_is_and_nothing_is_sent(
 ) -> None:
     service = Service()
     attempt = (await service.sent(service.run())).to_outputs()
+    id_ = attempt["request"]["id"]
     (attempt["request"] if name in attempt["request"] else attempt)[name] = value
-    strange = {"a": attempt} if name else value
+    strange = {id_: attempt} if name else value
     await service.place.edit(lambda document: document.update({ATTEMPTS: strange}))
     before = service.place.data
     run = service.run()
