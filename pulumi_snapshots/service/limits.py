@@ -30,8 +30,8 @@ class Lane:
     # Whether the request starts a snapshot or a restore. Such requests go before reads, and are not
     # sent during a block or an outage.
     starts: bool = False
-    # Whether it goes before reads, though it starts nothing.
-    goes_first: bool = False
+    # Whether it starts nothing, but may use what the budget leaves for such requests.
+    goes_with_post: bool = False
     # how many requests of the lane CHECK leave right after its claim
     checks: int = 0
 
@@ -42,8 +42,8 @@ class Lane:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether it goes before other reads."""
-        return self.starts or self.goes_first
+        """Whether it may use what the budget leaves for POSTs."""
+        return self.starts or self.goes_with_post
 
 
 # The numbers are from the OpenAPI document; the additions to them allow for network jitter.
@@ -55,7 +55,7 @@ RESTORE_LANE = Lane(
 )
 READ = Lane("read")
 # what a restore asks for between its claim and its request
-CHECK = Lane("check", goes_first=True)
+CHECK = Lane("check", goes_with_post=True)
 CREDENTIALS = Lane("credentials", 3.0 + 0.2)
 # the service counts the requests that its cache does not serve
 ACCOUNT_LANE = Lane("account listing", 60 / 3 + 0.2)
