@@ -795,7 +795,7 @@ MISTAKES = (
     ("service", "[lane.name] if lane.per_account > 0 else []", "[]"),
     ("service", "fewer = max(1, self.budget - lane.checks)", "fewer = self.budget"),
     ("service", "fewer = max(1, self.budget - lane.checks)", "fewer = self.budget - lane.checks"),
-    ("service", "self.reserved[lane.checks :][:1]", "self.reserved[:1]"),
+    ("service", "if self.reserved and lane.checks == 0:", "if self.reserved:"),
     ("service", "if not lane.is_urgent:", "if not lane.starts:"),
     ("restore", "patience=ONCE, lane=CHECK", "patience=ONCE"),
     ("guard", "max(at_latest, self._requested(entry) + SECOND)", "at_latest"),

@@ -262,10 +262,11 @@ class Traffic:
             request: The request. A read may leave in place of a reserved one.
         """
         lane = request.lane
-        reserved = [each.opens for each in self.reserved[lane.checks :][:1]]
         free_at = self.free_at(lane)
-        if reserved:
-            free_at = min(free_at, *reserved) if lane.is_urgent else reserved[0]
+        # A claim gives up what its process has reserved, so its check could not use that.
+        if self.reserved and lane.checks == 0:
+            opens = self.reserved[0].opens
+            free_at = min(free_at, opens) if lane.is_urgent else opens
         return max(
             free_at,
             self.spaced_at(lane.name, lane.per_account),

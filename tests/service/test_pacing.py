@@ -131,13 +131,11 @@ def test_a_restore_leaves_though_a_minute_has_one_request() -> None:
     assert leaves(Traffic(NOW, 1, [], []), RESTORE_LANE)
 
 
-@pytest.mark.parametrize(("many", "is_free"), [(1, False), (2, True)])
-def test_a_restore_takes_the_place_of_a_reserved_read_and_its_check_of_another(
-    many: int, *, is_free: bool
-) -> None:
-    reserved = [ReservedRead(NOW, NOW + 10)] * many
-    at = traffic(own_reads(27), [], *reserved)
-    assert leaves(at, RESTORE_LANE) is is_free
+def test_a_restore_needs_room_beside_the_reads_that_its_claim_gives_up() -> None:
+    reserved = [ReservedRead(NOW, NOW + 10)] * 2
+    at = traffic(own_reads(26), [], *reserved)
+    assert not leaves(at, RESTORE_LANE)
+    assert leaves(at, CREATE)
     assert leaves(at, CHECK)
 
 
