@@ -797,7 +797,7 @@ MISTAKES = (
     ("service", "fewer = max(1, self.budget - lane.checks)", "fewer = self.budget - lane.checks"),
     ("service", "if self.reserved and lane.checks == 0:", "if self.reserved:"),
     ("service", "if not lane.is_urgent:", "if not lane.starts:"),
-    ("restore", "patience=ONCE, lane=CHECK", "patience=ONCE"),
+    ("restore", "(within=CHECKED_WITHIN), lane=CHECK", "(within=CHECKED_WITHIN)"),
     ("guard", "max(at_latest, self._requested(entry) + SECOND)", "at_latest"),
     ("service", "if departed is None or sent is None:", "if sent is None:"),
     (
@@ -1228,7 +1228,7 @@ MISTAKES = (
     ("run", "memory.note_taken(kept.names)", "pass"),
     ("run", "await call.shared.ledger(call.settings()).enter_seen()", "pass"),
     ("run", "problem = checks.problem_of_url(text)", "problem = None"),
-    ("run", "if settings.own_requests < 1:", "if False:"),
+    ("run", "if settings.own_requests < FEWEST_REQUESTS:", "if False:"),
     # Which snapshot, and whether one is taken.
     ("snapshot", "polls_now = not is_first or self.waits_for is not None", "polls_now = False"),
     ("snapshot", "is_first = True\n        self._finished = NOT_FINISHED", "is_first = True"),

@@ -29,6 +29,7 @@ from pulumi_snapshots.state_directory import home_directory, state_directory
 
 Config = Any  # Pulumi config, or a dict with its keys: what has `get`
 PACKAGE = "squarecloud"  # the namespace in Pulumi config, and the name of the plugin's package
+FEWEST_REQUESTS = 2  # a restore, and the check right before it
 REQUESTS_PER_MINUTE = (
     30  # the smallest paid plan's budget by the vendor's own test suite
 )
@@ -171,7 +172,7 @@ class Settings(Inputs):
     requests_per_minute: int = declare(
         "The requests that the account's plan allows in a minute.",
         default=REQUESTS_PER_MINUTE,
-        read=_requests(least=1),
+        read=_requests(least=FEWEST_REQUESTS),
     )
     requests_for_others: int | None = declare(
         "How many of these requests are left to others: the dashboard's API, "
@@ -270,16 +271,13 @@ class Settings(Inputs):
                     values[name] = _read_setting(setting, given, source, environment)
                     break
         settings = cls(**values)
-        if settings.own_requests < 1:
+        if settings.own_requests < FEWEST_REQUESTS:
             too_many = (
-                "{requests_for_others} must be less than {requests_per_minute}, which is {all}: "
-                "{others} leave nothing to send"
+                "{requests_for_others} must be at least 2 less than {requests_per_minute}, which "
+                "is {all}: a restore needs 2 requests in a minute"
             )
-            counts = {
-                "all": settings.requests_per_minute,
-                "others": settings.requests_for_others,
-            }
-            raise SettingsError(Message(too_many, **counts))
+            every = settings.requests_per_minute
+            raise SettingsError(Message(too_many, all=every))
         return settings
 
     @property

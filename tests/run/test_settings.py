@@ -239,7 +239,7 @@ PLACES = [
 WRONG: list[tuple[str, list[Any], str]] = [
     ("apiKey", BAD_KEYS, "must be the bare API key"),
     ("apiUrl", BAD_URLS, "https"),
-    ("requestsPerMinute", NUMBERS, "a whole number of requests, from 1 to 100000"),
+    ("requestsPerMinute", NUMBERS, "a whole number of requests, from 2 to 100000"),
     *(
         (name, DURATIONS, "must be ")
         for name in ("firstPollAfter", "pollEvery", "blockWait")
@@ -333,7 +333,7 @@ def test_a_part_of_the_budget_is_left_to_others() -> None:
         ("60", None, 54),
         ("9", None, 9),
         ("30", "0", 30),
-        ("30", "29", 1),
+        ("30", "28", 2),
     ):
         config = {
             "squarecloud:requestsPerMinute": budget,
@@ -342,7 +342,10 @@ def test_a_part_of_the_budget_is_left_to_others() -> None:
         assert Settings.read(config, {}).own_requests == own
 
 
-def test_a_setting_that_leaves_no_request_is_refused() -> None:
-    error = error_of({}, {"SQUARECLOUD_REQUESTS_FOR_OTHERS": "30"})
+def test_a_setting_that_leaves_too_few_requests_for_a_restore_is_refused() -> None:
+    error = error_of({}, {"SQUARECLOUD_REQUESTS_FOR_OTHERS": "29"})
     assert "squarecloud:requestsForOthers" in error
-    assert "must be less than squarecloud:requestsPerMinute, which is 30" in error
+    assert (
+        "must be at least 2 less than squarecloud:requestsPerMinute, which is 30"
+        in error
+    )

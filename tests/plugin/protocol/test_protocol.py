@@ -141,7 +141,7 @@ def test_a_reason_that_repeats_a_value_repeats_no_secret(
     (failure,) = ask(
         idle, "CheckConfig", news={"requestsPerMinute": hide("pw")}
     ).failures
-    assert failure.reason.endswith("from 1 to 100000")
+    assert failure.reason.endswith("from 2 to 100000")
     with pytest.raises(CallFailedError) as caught:
         ask(
             idle,
@@ -439,7 +439,7 @@ def test_settings_are_checked_before_anything_else(idle: PluginServicer) -> None
     ((name, reason),) = check_config(
         idle, {"requestsPerMinute": "3", "requestsForOthers": "3"}
     )
-    assert "leave nothing to send" in reason
+    assert "a restore needs 2 requests in a minute" in reason
 
 
 def test_an_old_engine_gets_the_version_that_is_needed(forks: dict[str, str]) -> None:
