@@ -21,7 +21,7 @@ LIBRARY = "obstore"
 EXTRA = "archive"
 """The extra of this package that brings the library."""
 PLACE_FORMS = "must be a path, or a URI of file://, s3://, gs:// or az://"
-_SLIP = re.compile(r"(file|s3|gs|az|arn|https?):", re.IGNORECASE)
+_SLIP = re.compile(r"(file|s3|gs|az|arn|https?)(:|//)", re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]+")
 
 

@@ -97,6 +97,7 @@ PLACES = {
     **dict.fromkeys(
         (
             "s3:/bucket/x",
+            "s3//bucket/x",
             "s3:bucket/x",
             "S3://bucket/x",
             "arn:aws:s3:::bucket/x",
