@@ -170,6 +170,7 @@ class HintKind(Enum):
 
     # When to run it again
     RUN_AGAIN = "Run it again."
+    RUN_AGAIN_LONGER = "Run it again, with a longer {timeout}."
     RUN_AGAIN_LATER = "Run it again later."
     RUN_AGAIN_AFTER = "Run it again after {time}."
     WAIT_FOR_SLOT = "A slot frees {when}; run it again then."
@@ -294,6 +295,7 @@ class HintKind(Enum):
     # The command line
     GIVE_MORE_OF_ID = "Give more of the id."
     CHECK_ID = "Check the id."
+    CHOOSE_ID = "Give one of these ids."
     GIVE_WHOLE_ID = "Give the whole id."
     GIVE_WHOLE_VERSION = "Give the whole version id, if you have it."
     USE_ARCHIVE = "An archive can be loaded without the service."

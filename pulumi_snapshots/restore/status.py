@@ -83,7 +83,7 @@ async def clear_of_others(
         began = (
             f", begun at {time_text(status.started_at)}" if status.started_at else ""
         )
-        why = f"the service reports one as {status}{began}"
+        why = f"the service reports it as {status}{began}"
         waits("waiting for another restore of this database", until=until, why=why)
         await clock.sleep(session.settings.poll_every)
     # A key that must not see the status of the database would not see the end of the restore.

@@ -26,6 +26,8 @@ DRILLS_OVERWRITE = (
 )
 ROUTINE_EVERY = 10.0
 """Seconds between two texts of one snapshot if only a detail has changed, such as the next poll."""
+CONNECTING = "connecting to the service"
+"""The first step of each operation."""
 LONG_WAIT = 30.0
 """Seconds. A longer wait leaves a line that a narrow terminal shows, too."""
 REMIND_EVERY = 180.0
@@ -503,7 +505,7 @@ class Member:
         self.remind = listener.remind
         self._fleet = fleet
         self._listener = listener
-        self._line: AnyMessage = "connecting to the service"  # until the row shows more
+        self._line: AnyMessage = CONNECTING  # until the row shows more
         self._line_time: datetime | None = None
         self._shown = fleet.clock.monotonic()
         self._waits_for = ""

@@ -45,7 +45,7 @@ from pulumi_snapshots.ledger.wording import (
     resuming_command,
 )
 from pulumi_snapshots.properties.checks import spoken
-from pulumi_snapshots.run.memory import Member
+from pulumi_snapshots.run.memory import CONNECTING, Member
 from pulumi_snapshots.run.session import Session
 from pulumi_snapshots.run.settings import could_share
 from pulumi_snapshots.service.client import (
@@ -87,6 +87,8 @@ asked nothing.
 UNSENT_TRIES = 3
 """How often in a row a request may fail to leave: the service cannot be reached, or the claim is
 always too old."""
+SENT = {"snapshot": "sent", "restore": "restore sent"}
+"""What the progress says of a request that has left, by its kind."""
 NOT_WRITTEN = "Nothing was started, because each request must be written there first."
 
 
@@ -307,21 +309,29 @@ class Operation:
         if self.attempt is not None:
             return TimeIsUp(f"{why}.")
         happened = f"{self.not_done} {why}, while {self._step}"
-        then: list[Hint] = []
         if self.refusal is not None:
             happened = f"{happened}. Last refusal: {self.refusal.happened}"
-            then = list(self.refusal.then)
-        elif self.waits_for is not None:
-            then = [self._after(self.waits_for)]
-        elif self._is_held_up:
-            then = [Hint(HintKind.RUN_AGAIN)]
-        error = NothingSent(happened, then=then)
+        error = NothingSent(happened, then=self._steps_if_nothing_sent())
         error.__cause__ = self.refusal
         is_refusal_later = self.refusal is None or bool(self.refusal.is_later)
         error.is_later = (
             self._is_held_up and is_refusal_later and not self.session.stopping
         )
         return error
+
+    def _steps_if_nothing_sent(self) -> list[Hint]:
+        """The next steps after a wait that has ended early, before anything was sent."""
+        if self.refusal is not None:
+            return list(self.refusal.then)
+        if self.waits_for is not None:
+            return [self._after(self.waits_for)]
+        if self.session.stopping:
+            return [Hint(HintKind.RUN_AGAIN)]
+        if self._is_held_up:
+            return [Hint(HintKind.RUN_AGAIN_LONGER)]
+        if self._step == CONNECTING:
+            return [Hint(HintKind.CHECK_ADDRESS)]
+        return []
 
     def _after(self, other: Attempt) -> Hint:
         """What to do about an attempt that was waited for in vain."""
@@ -349,7 +359,7 @@ class Operation:
         """
         session = self.session
         while self.attempt is None:
-            self._step = "connecting to the service"
+            self._step = CONNECTING
             attempts = await session.ledger.attempts()
             if self.wish.began_with is None:
                 began_with = frozenset(each.id for each in attempts)
@@ -469,7 +479,7 @@ class Operation:
         try:
             async with slot as departure:
                 by = session.clock.utc() + timedelta(seconds=POST_READ_TIMEOUT)
-                self.member.waits("sent", answer_by=by)
+                self.member.waits(SENT[wish.kind], answer_by=by)
                 answer = await post(partial(self._leave, path, decided_at, departure))
             answered = "202" if answer.continues else "200"
             sent_within = answer.sent_within
@@ -488,7 +498,7 @@ class Operation:
         except anyio.get_cancelled_exc_class():
             # No request leaves before `_leave` has returned.
             if self.sent.status is Status.CLAIMED:
-                self._step = "connecting to the service"
+                self._step = CONNECTING
                 await self.withdraw()
             raise
         await self._enter_answer(answered, sent_within)

@@ -54,6 +54,8 @@ SERVER_FAILS = 500
 
 Departure = Callable[[Callable[[Document], Any]], Awaitable[Any]]
 """Enters that a request leaves, right before it does, see `RateLimiter._depart`."""
+OnReadWait = Callable[[datetime, str], None]
+"""Called with the end of a read's wait, and its reason, a clause."""
 Slot = AbstractAsyncContextManager[Departure]
 """Its body sends the request."""
 
@@ -71,6 +73,9 @@ class RateLimiter:
         account: Names the account in the ledger.
         budget: The requests that all runs may send in a minute.
         block_wait: Seconds that a block lasts if the service sends no `Retry-After`.
+
+    Attributes:
+        on_read_wait: Called with when a waiting read is sent, and why not now; None for nothing.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class RateLimiter:
         self._stops: dict[type[SquareCloudError], tuple[SquareCloudError, float]] = {}
         # POSTs in a row that ended in an ambiguous 5xx; in an outage also later ones.
         self._failed_at: list[float] = []
+        self.on_read_wait: OnReadWait | None = None
 
     @asynccontextmanager
     async def slot(
@@ -257,7 +263,8 @@ class RateLimiter:
         times: dict[QueuedRequest, float],
         traffic: Traffic,
     ) -> None:
-        """Tell each POST that waits the reason."""
+        """Tell each request that waits the reason."""
+        self._tell_why_reads_wait(times, traffic)
         posts = [each for each in self._queue if each.lane.starts]
         for ahead, each in enumerate(posts):
             leaves_now = each is first and times[each] <= self._leaves_at(each, traffic)
@@ -270,12 +277,32 @@ class RateLimiter:
                     "service is returning errors; will send when a listing succeeds"
                 )
             elif traffic.now < cooldown == times[each]:
-                reason = f"one {lane.name} per database every {lane.per_database:.0f} s"
+                minutes = f"{lane.per_database // 60:.0f} min"
+                reason = (
+                    f"the service accepts one {lane.name} per database in {minutes}"
+                )
                 each.on_wait("queued", until=self._utc(cooldown), why=reason)
             else:
                 starts = max(times[each], times[posts[0]] + ahead * lane.per_account)
                 ahead_text = f" ({ahead} ahead)" if ahead else ""
                 each.on_wait("queued", ahead_text, starts=self._utc(starts))
+
+    def _tell_why_reads_wait(
+        self, times: dict[QueuedRequest, float], traffic: Traffic
+    ) -> None:
+        """Tell why each read waits that is not sent at once."""
+        for each, at in times.items():
+            until = self._utc(at)
+            if each.lane.starts or self.on_read_wait is None or until is None:
+                continue
+            spaced_at = traffic.spaced_at(each.lane.name, each.lane.per_account)
+            reason = "other requests have used up this minute"
+            if at in traffic.blocks.values():
+                reason = "the service has blocked requests until then"
+            elif at == spaced_at:
+                seconds = f"{each.lane.per_account:.0f} s"
+                reason = f"the {each.lane.name} is requested at most once in {seconds}"
+            self.on_read_wait(until, reason)
 
     def _earliest(self, request: QueuedRequest, traffic: Traffic) -> float:
         """When a request may leave or has to be given up, by what is known now."""

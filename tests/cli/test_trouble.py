@@ -208,6 +208,48 @@ async def test_a_wrong_argument_is_named_and_nothing_is_sent(
     assert not w.emulator.journal
 
 
+@at_desk()
+async def test_a_create_that_never_connects_says_to_check_the_address(
+    desk: Desk, w: World
+) -> None:
+    w.fault(drop=True, when="before", times=None)
+    (await desk.types("create", DATABASE, "--timeout", "5s")).failed(
+        "The wait ended after 5 s, while connecting to the service",
+        "hint: Check the network and SQUARECLOUD_API_URL.",
+    )
+
+
+@at_desk()
+async def test_a_create_cut_short_in_the_queue_asks_for_a_longer_time_out(
+    desk: Desk, w: World
+) -> None:
+    _ = (await desk.types("create", DATABASE)).done
+    await w.clock.sleep(60)
+    (await desk.types("create", DATABASE, "--timeout", "5s")).failed(
+        "since the service accepts one create per database in 3 min",
+        "hint: Run it again, with a longer --timeout.",
+        code=75,
+    )
+
+
+@pytest.mark.parametrize(("quiet", "shown"), [((), True), (("--quiet",), False)])
+@at_desk()
+async def test_a_question_that_waits_says_until_when(
+    desk: Desk, w: World, *, quiet: tuple[str, ...], shown: bool
+) -> None:
+    w.emulator.add_snapshot(DATABASE)
+    w.fault(kind="list", drop=True, times=None)
+    began = w.clock.utc()
+    _ = (await desk.types("list")).done
+    ended = await desk.types("show", f"{DATABASE}/12345678", *quiet)
+    assert (w.clock.utc() - began).total_seconds() > 15, ended.err
+    waits = re.search(
+        r"waiting until 12:00:2\d UTC: the account listing is requested at most once in 20 s",
+        ended.err,
+    )
+    assert bool(waits) == shown, ended.err
+
+
 # Standard output and the terminal ------------------------------------------------------------------------------------
 
 

@@ -72,7 +72,9 @@ async def test_a_restore_that_is_not_answered_for_long_is_shown_beside_the_row(
 ) -> None:
     at.here.fault(kind="restore", when="after", delay=80.0)
     assert (await at.restore()).record is not None
-    assert any(each.startswith("waiting: sent; answer by") for each in at.row.reminders)
+    assert any(
+        each.startswith("waiting: restore sent; answer by") for each in at.row.reminders
+    )
 
 
 @staged(scene)

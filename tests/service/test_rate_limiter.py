@@ -128,7 +128,7 @@ COURSES = {
     "creates of a database are 180 s apart, and say so": Course(
         [Request(CREATE), Request(CREATE, at=1)],
         [(0, "create"), (181, "create")],
-        says="queued until then: one create per database every 181 s",
+        says="queued until then: the service accepts one create per database in 3 min",
     ),
     "restores have cooldowns of their own": Course(
         [
@@ -138,7 +138,7 @@ COURSES = {
             Request(RESTORE_LANE, at=0.3),
         ],
         [(0, "restore"), (0.1, "create"), (60.5, "restore"), (121, "restore")],
-        says="queued until then: one restore per database every 120 s",
+        says="queued until then: the service accepts one restore per database in 2 min",
     ),
     "a 429 without a code holds up nothing but its own request": Course(
         [

@@ -529,7 +529,8 @@ class Examination:
         """
         session = self.session
         # Silently: cron would mail it.
-        wanted = [await whole_database(session, each) for each in typed]
+        note = self.invocation.note
+        wanted = [await whole_database(session, each, note) for each in typed]
         account = AccountFacts()
         with self.reading(
             "the service was not asked which snapshots and databases there are"

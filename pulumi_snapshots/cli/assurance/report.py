@@ -79,7 +79,7 @@ async def report(
     troubles = list[str]()
     stated = read_states(invocation, states, troubles)
     places = typed["archives"]
-    async with invocation.asking() as session:
+    async with invocation.asking(in_log=False) as session:
         examination = Examination(
             invocation, session, limits, places, since, stated, troubles
         )

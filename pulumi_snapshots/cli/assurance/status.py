@@ -59,7 +59,7 @@ async def status_command(
     places = typed["archives"]
     began = invocation.clock.utc()
     try:
-        async with invocation.asking() as session:
+        async with invocation.asking(in_log=False) as session:
             examination = Examination(invocation, session, limits, places)
             evidence, healths = await examination.examine(typed["databases"])
     except ProviderError:

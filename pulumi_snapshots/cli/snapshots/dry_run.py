@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import named, size_text
 from pulumi_snapshots.clock import parse_rfc3339
 from pulumi_snapshots.listing.listings import entry_of
@@ -30,7 +30,7 @@ async def show_dry_run(
         ProviderError: If the snapshot or the database cannot be looked up, so that a restore would
             fail as well.
     """
-    with invocation.working(doing=ASKING, logged=False):
+    with invocation.working_on_question(session):
         snapshot = await get(session, inputs.snapshot, unlisted=True)
         recent = session.listings.recent
         database = await session.listings.database(

@@ -294,7 +294,8 @@ async def _restore(invocation: Invocation, snapshot: str) -> None:
         await work
     except ProviderError as error:
         # Typed again, the whole command would run what has just failed.
-        steps = [each for each in error.then if each.step is not HintKind.RUN_AGAIN]
+        again = {HintKind.RUN_AGAIN, HintKind.RUN_AGAIN_LONGER}
+        steps = [each for each in error.then if each.step not in again]
         if len(steps) < len(error.then):
             go_back = Hint(HintKind.GO_BACK, id=short_id(snapshot))
             error.then = (go_back, *steps)

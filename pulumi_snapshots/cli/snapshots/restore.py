@@ -7,7 +7,7 @@ import click
 
 from pulumi_snapshots.cli.snapshots.dry_run import show_dry_run
 from pulumi_snapshots.cli.terminal import arguments
-from pulumi_snapshots.cli.terminal.invocation import ASKING, Invocation
+from pulumi_snapshots.cli.terminal.invocation import Invocation
 from pulumi_snapshots.cli.terminal.output import fields_of, named
 from pulumi_snapshots.properties.checks import LATEST
 from pulumi_snapshots.restore.record import RestoreInputs, RestoreRecord
@@ -108,7 +108,7 @@ async def _confirm(
     invocation: Invocation, session: Session, inputs: RestoreInputs
 ) -> None:
     """Say what is overwritten with what, and let the database's name or id be typed."""
-    with invocation.working(doing=ASKING, logged=False):
+    with invocation.working_on_question(session):
         database = await session.listings.database(
             inputs.target, session.clock.monotonic(), patience=BRIEF
         )

@@ -14,7 +14,8 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
+from functools import partial
 from typing import IO, Any, NoReturn
 from urllib.parse import quote
 
@@ -56,7 +57,9 @@ from pulumi_snapshots.state_directory import state_directory
 
 NAME = "squarecloud-snapshots"
 COMPLETE = "_SQUARECLOUD_SNAPSHOTS_COMPLETE"  # the variable by which a shell asks for completions
-ASKING = "asking the service, in turn with other runs"
+ASKING = "asking the service"
+# seconds of a wait from which on a log shows its reason
+FELT = 3.0
 # seconds that a user has at least to type a command that a message names
 TO_TYPE = 60.0
 # characters of a line that a user types; as many as a terminal takes
@@ -379,6 +382,36 @@ class Invocation:
             self._last_progress = text
             self.say(f"{zoned(self.clock.utc(), self.zone, '%H:%M:%S')}  {shown}")
 
+    @contextmanager
+    def showing_waits(self, session: Session, *, in_log: bool = True) -> Iterator[None]:
+        """Show why requests of the body wait, unless an operation shows that itself.
+
+        Args:
+            session: The session of the process.
+            in_log: Whether a wait that is felt leaves a line in a log; not for what cron runs,
+                which would mail the line.
+
+        Yields:
+            Nothing.
+        """
+        session.rate_limiter.on_read_wait = partial(self._show_wait, in_log=in_log)
+        try:
+            yield
+        finally:
+            session.rate_limiter.on_read_wait = None
+
+    def _show_wait(self, until: datetime, why: str, *, in_log: bool) -> None:
+        """Show why a request waits."""
+        now = self.clock.utc()
+        text = Message("waiting until {until}: {why}", until=until, why=why)
+        if self._live:
+            self.progress(text)
+        elif in_log and not self.quiet and (until - now).total_seconds() >= FELT:
+            shown = self.wording.text(text)
+            if shown != self._last_progress:
+                self._last_progress = shown
+                self.say(f"{zoned(now, self.zone, '%H:%M:%S')}  {shown}")
+
     # The monitor ----------------------------------------------------------------------------------
 
     async def tell_monitor(
@@ -445,15 +478,37 @@ class Invocation:
                 await session.close()
 
     @asynccontextmanager
-    async def asking(self) -> AsyncIterator[Session]:
+    async def asking(self, *, in_log: bool = True) -> AsyncIterator[Session]:
         """Open the session for a short question, with a line on a terminal meanwhile.
+
+        Args:
+            in_log: See `showing_waits`.
 
         Yields:
             The session.
         """
         async with self.session() as session:
-            with self.working(doing=ASKING, logged=False):
+            with self.working_on_question(session, in_log=in_log):
                 yield session
+
+    @contextmanager
+    def working_on_question(
+        self, session: Session, *, in_log: bool = True
+    ) -> Iterator[None]:
+        """Show on a terminal that the service is asked, or what the question waits for.
+
+        Args:
+            session: The session of the process.
+            in_log: See `showing_waits`.
+
+        Yields:
+            Nothing.
+        """
+        with (
+            self.showing_waits(session, in_log=in_log),
+            self.working(doing=ASKING, logged=False),
+        ):
+            yield
 
     def _trust_listed_id(self, session: Session) -> None:
         """Let errors show a version that a listing has: it is no secret, however random."""
@@ -473,7 +528,7 @@ class Invocation:
             session: the session of the process.
             typed: the database as it was typed.
         """
-        whole = await whole_database(session, typed)
+        whole = await whole_database(session, typed, self.note)
         if not whole.startswith(typed):
             self.note(f"{typed} is database {whole}")
         return whole
@@ -533,7 +588,8 @@ class Invocation:
         """
         try:
             async with self.session() as session:
-                inputs = await prepared(session)
+                with self.showing_waits(session):
+                    inputs = await prepared(session)
                 machines = "this machine"
                 if session.ledger.place.is_shared:
                     machines = "any machine with this shared state"

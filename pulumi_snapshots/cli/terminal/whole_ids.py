@@ -4,7 +4,7 @@ The beginning of an id, or a database's name, is enough if no other existing id 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +20,7 @@ from pulumi_snapshots.errors import (
     LedgerUnavailable,
     ProviderError,
 )
+from pulumi_snapshots.errors.secrets import shown_id
 from pulumi_snapshots.listing.listings import SERVICE_CACHE, by_database, entry_of
 from pulumi_snapshots.properties.checks import LATEST, is_usual_database_id
 from pulumi_snapshots.run.session import Session
@@ -48,12 +49,15 @@ class UnclearId(ProviderError):
     """A typed id is the beginning of several ids, or of none."""
 
 
-async def whole_database(session: Session, typed: str) -> str:
+async def whole_database(
+    session: Session, typed: str, note: Callable[[str], None]
+) -> str:
     """Find the database whose id, beginning of an id, or name was typed.
 
     Args:
         session: The session of the process. No request is sent for an id of the usual form.
         typed: The text that was typed.
+        note: Hears what is assumed if the key may not list the databases.
 
     Returns:
         The id.
@@ -69,7 +73,12 @@ async def whole_database(session: Session, typed: str) -> str:
         databases = await databases_of_account(session)
     except NotAllowed as refused:
         if not is_part:
-            return typed  # the service knows whether it is an id
+            note(
+                f"{shown_id(typed)} is taken for an id: the API key may not list the databases, "
+                "so a name cannot be looked up. Give the id, or use a key with the scope "
+                "account:read."
+            )
+            return typed
         seen = await _only_seen_database(session, typed)
         if seen is not None:
             return seen
@@ -183,7 +192,11 @@ class _Choice:
         chosen = self.chosen()
         if chosen is not None:
             return chosen
-        then = HintKind.GIVE_MORE_OF_ID if self.fitting else HintKind.CHECK_ID
+        then = HintKind.CHECK_ID
+        if 0 < len(self.candidates) <= SHOWN_CANDIDATES:
+            then = HintKind.CHOOSE_ID
+        if self.fitting:
+            then = HintKind.GIVE_MORE_OF_ID
         raise UnclearId(self.problem(), NOTHING_DONE, [then])
 
     def problem(self) -> str:

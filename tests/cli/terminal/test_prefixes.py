@@ -181,6 +181,30 @@ async def test_a_key_that_may_not_list_databases_guesses_none(
     assert not w.posts
 
 
+@at_desk(databases=BOTH)
+async def test_a_name_is_taken_for_an_id_aloud_if_the_key_may_not_list(
+    desk: Desk, w: World
+) -> None:
+    w.emulator.settings = replace(
+        w.emulator.settings, scopes=frozenset({SNAPSHOTS_READ, SNAPSHOTS_WRITE})
+    )
+    (await desk.types("list", "shop")).failed(
+        "shop is taken for an id: the API key may not list the databases",
+        f"Give the id, or use a key with the scope {ACCOUNT_READ}",
+    )
+
+
+@at_desk(databases=BOTH)
+async def test_an_unknown_name_is_answered_with_the_ids_to_choose_from(
+    desk: Desk, w: World
+) -> None:
+    ended = (await desk.types("create", "shop")).failed(
+        f"{DATABASE}  ", f"{OTHER_DATABASE}  ", "hint: Give one of these ids."
+    )
+    assert "Check the id" not in ended.err
+    assert not w.posts
+
+
 @at_desk()
 async def test_a_restore_by_the_beginning_of_ids_is_the_restore_of_the_whole_ids(
     desk: Desk, w: World
