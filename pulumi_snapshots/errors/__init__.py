@@ -215,6 +215,9 @@ class HintKind(Enum):
         "The next {run} waits for this snapshot until {timeout} after the request, or "
         "{reuse_within} if that is longer; after that it takes another one."
     )
+    TURN_GUARDS_OFF = (
+        "If it cannot wait: it happens without a snapshot if {guard} is off."
+    )
     REFRESH = "A refresh pins the URL once the service lists the snapshot."
     REFRESH_WITH_PROGRAM = (
         "A refresh uses the configuration of the last run, not the present one."

@@ -67,6 +67,8 @@ class ChangeHeldBack(ProviderError):
             why=why,
         )
         then = why.then if isinstance(why, ProviderError) else [HintKind.RUN_AGAIN]
+        if isinstance(why, NONE_NOW):
+            then = [*then, HintKind.TURN_GUARDS_OFF]
         super().__init__(held, then=then)
 
 

@@ -491,6 +491,19 @@ async def test_an_earlier_snapshot_will_do_if_none_can_be_taken_and_the_user_all
     assert environment[SNAPSHOTS_VARIABLE] == snapshot
 
 
+@at_desk()
+async def test_a_service_that_is_down_runs_nothing_and_names_the_way_round(
+    desk: Desk, w: World
+) -> None:
+    w.fault(no_connect=True, times=None)
+    (await guards(desk, DATABASE, "--timeout", "1m")).failed(
+        "the service could not be reached",
+        "If it cannot wait: it happens without a snapshot if SQUARECLOUD_GUARD is off.",
+        code=NOT_RUN,
+    )
+    assert desk.child.ran == []
+
+
 @pytest.mark.parametrize("database", [DATABASE, "shop"])
 @at_desk()
 async def test_guards_that_are_off_run_the_command_whatever_the_service_does(
