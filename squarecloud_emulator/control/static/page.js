@@ -150,12 +150,15 @@ function database(one) {
   const path = `databases/${encodeURIComponent(one.id)}`;
   const state = one.restoring ? "restoring" : one.up ? "up" : "down";
   const called = `${one.type}-${short(one.id)}`;
+  const damage = one.next_snapshot_damage;
+  const damaged = damage && (damage.kind || (damage.of_version ? "old" : "changed by SQL"));
   const planned = [
     one.next_snapshot_seconds !== null && `the next snapshot takes ${one.next_snapshot_seconds} s`,
     one.next_snapshot_fails && "the next snapshot fails",
-    one.next_snapshot_damage && "the next snapshot is damaged",
+    damaged && `the next snapshot is damaged: ${damaged}`,
     one.next_restore_error && `the next restore fails with ${one.next_restore_error}`,
     one.next_restore_leaves_down && "the next restore leaves the database down",
+    one.next_restore_does_nothing && "the next restore reports success and changes nothing",
   ].filter(Boolean);
   const lines = [
     made("h3", {}, made("span", { text: `${called} ` }), made("small", { text: one.name === called ? "" : `${one.name} ` }), made("span", { text: state, kind: one.up ? "good" : "bad" })),
@@ -166,13 +169,17 @@ function database(one) {
   const plan = (text, name, value) => one[name] || one[name] === 0
     ? button(`Undo: ${text}`, "PATCH", path, { [name]: typeof value === "boolean" ? false : null })
     : button(text[0].toUpperCase() + text.slice(1), "PATCH", path, { [name]: value });
+  const damages = damage
+    ? [button("Undo: damage the next snapshot", "PATCH", path, { next_snapshot_damage: null })]
+    : ["truncated", "empty", "other engine"].map((kind) => button(`Next snapshot: ${kind}`, "PATCH", path, { next_snapshot_damage: { kind } }));
   lines.push(
     made("p", { kind: "tools" },
       one.running ? button("Stop database", "PATCH", path, { running: false }) : button("Start database", "PATCH", path, { running: true }),
       plan("let the next snapshot take 5 min", "next_snapshot_seconds", 300),
       plan("fail the next snapshot", "next_snapshot_fails", true),
-      plan("damage the next snapshot", "next_snapshot_damage", { kind: "truncated" }),
+      ...damages,
       plan("fail the next restore", "next_restore_error", "SNAPSHOT_CORRUPT"),
+      plan("let the next restore change nothing", "next_restore_does_nothing", true),
       button("Add automatic snapshot", "POST", "snapshots", { database_id: one.id, origin: "automatic" }),
       button("Add manual snapshot", "POST", "snapshots", { database_id: one.id }),
     ),
