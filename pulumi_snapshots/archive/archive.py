@@ -48,6 +48,7 @@ from pulumi_snapshots.storage.store import (
     ObjectStat,
     Overtaken,
     StoreTrouble,
+    refuse_file_in_the_way,
 )
 
 CLAIM_LIVES = 120.0
@@ -326,6 +327,10 @@ class _Transfer:
     async def _found_or_transferred(self, scope: anyio.CancelScope) -> Written:
         """Use the same archive if it is there, which takes neither the service nor its host."""
         occupant = None
+        if self.place.scheme == "file":
+            file = self.place.file
+            # Before a wait of half an hour, at whose end the transfer would fail.
+            refuse_file_in_the_way(file if self.place.folder else file.parent)
         if not self.place.folder or self._source.known.modified is not None:
             async with self._slot(scope):
                 occupant = await self._occupant()

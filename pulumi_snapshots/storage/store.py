@@ -184,6 +184,20 @@ def store_trouble(where: object) -> Iterator[None]:
 # Files ----------------------------------------------------------------------------------------
 
 
+def refuse_file_in_the_way(folder: Path) -> None:
+    """Refuse a folder if it, or a part of its path, is a file.
+
+    Args:
+        folder: the folder, which need not exist.
+
+    Raises:
+        StoreTrouble: a file is in the way.
+    """
+    file = file_in_the_way(folder)
+    if file is not None:
+        raise StoreTrouble(f"{shown_file(file)} is a file, not a folder")
+
+
 class FileStore(Store):
     """A file of this machine.
 

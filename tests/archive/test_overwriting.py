@@ -228,6 +228,7 @@ async def test_a_file_in_place_of_a_folder_is_named(
     snapshot = f"{DATABASE}/{stored.version_id}"
     ended = await desk.types("archive", snapshot, f"{tmp_path}/{folder}")
     ended.failed(f": {tmp_path}/a is a file, not a folder.")
+    assert not w.emulator.journal, "the file was there before any request"
     assert (tmp_path / "a").read_bytes() == THEIRS
 
 

@@ -596,6 +596,8 @@ async def test_a_variable_that_nothing_reads_is_named_with_the_one_that_was_mean
     found = await checked(desk_of(w, tmp_path, SQUARECLOUD_APIKEY="secret"))
     says = "SQUARECLOUD_APIKEY is set, and nothing reads it"
     assert found["variable"] == ("note", says, "Did you mean SQUARECLOUD_API_KEY?")
+    found = await checked(desk_of(w, tmp_path, SQUARECLOUD_TIMEOUTS="3"))
+    assert found["variable"][2] == "", "nothing is like it"
 
 
 @staged(world)

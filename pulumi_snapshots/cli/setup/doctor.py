@@ -104,9 +104,6 @@ UNSHARED = (
 )
 OTHER_VARIABLES = (
     "SQUARECLOUD_DEBUG",
-    "SQUARECLOUD_GUARD",
-    "SQUARECLOUD_NOTIFY",
-    "SQUARECLOUD_STATE_DIR",
     "SQUARECLOUD_TRACEBACK",
 )
 """Variables that stand for no setting of a stack."""
@@ -174,8 +171,10 @@ def _misspelt(environment: Mapping[str, str]) -> Iterator[Finding]:
     known = {*map(variable, Settings.properties()), *OTHER_VARIABLES}
     for name in sorted(environment.keys() - known):
         if name.startswith(variable("")) and not name.startswith(EMULATOR_VARIABLES):
-            similar = get_close_matches(name, known, 1)
-            advice = f"Did you mean {similar[0]}?" if similar else ""
+            # The beginning that all of them have makes none of them similar.
+            rests = {each.removeprefix(variable("")): each for each in known}
+            similar = get_close_matches(name.removeprefix(variable("")), rests, 1)
+            advice = f"Did you mean {rests[similar[0]]}?" if similar else ""
             found = f"{name} is set, and nothing reads it"
             yield Finding("variable", "note", found, advice)
 
