@@ -71,6 +71,8 @@ async def test_status_says_to_what_one_can_go_back_and_what_has_proved_it(
     way = f"2026-03-01 12:00:00 UTC\n  squarecloud-snapshots restore {DATABASE}/{before}\n"
     assert f"from before update of Server shop: {way}" in at_once
     assert at_once.count(str(before)) == 1
+    assert f": the newest snapshot is {DATABASE[:8]}/{before[:8]}, see above" in at_once
+    assert "was taken on" not in at_once, "one snapshot has one time"
     await w.clock.sleep(7200)
     w.emulator.add_snapshot(DATABASE, modified=START + timedelta(hours=1))
     for drilled in (

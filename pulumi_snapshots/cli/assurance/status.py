@@ -31,6 +31,7 @@ from pulumi_snapshots.listing.listings import SERVICE_CACHE
 from pulumi_snapshots.listing.plan import is_ending, plan_end_text, plan_warning
 from pulumi_snapshots.properties.checks import spoken
 from pulumi_snapshots.run.notices import PLAN
+from pulumi_snapshots.snapshot.record import short_id
 from pulumi_snapshots.storage.destination import place_text
 
 
@@ -197,6 +198,10 @@ def _guarded_ways_back(
 
 def _newest(invocation: Invocation, health: DatabaseHealth) -> str:
     """Say of when the newest snapshot is, or else that in the newest archive."""
+    named = {each.id for each in (health.guarded, health.kept) if each}
+    if health.snapshot and health.snapshot.id in named:
+        # Not its time again: that of its request, above, is another one.
+        return f"the newest snapshot is {short_id(health.snapshot.id)}, see above"
     if health.snapshot:
         return f"the newest snapshot was taken on {invocation.moment(health.times['snapshot'])}"
     taken = invocation.moment(health.times["archive"])
