@@ -408,4 +408,4 @@ def failed_poll(error: SquareCloudError) -> str:
     """
     if not error.passing:
         raise error
-    return f"last poll failed ({error.code or error.status or 'no answer'})"
+    return f"last poll failed ({error.answer or 'no answer'})"

@@ -82,7 +82,7 @@ class Shot:
         answered: When the POST was answered, in monotonic seconds.
         first_byte: The seconds until the answer began.
         accepted: `200`, `202` or how the answer was lost; empty if the POST was refused.
-        refused: The code of the refusal; empty if the POST was not refused.
+        refused: The status and code of the refusal; empty if the POST was not refused.
         finished: What the answer says of the snapshot.
         version: The version of the snapshot, once it is known.
         how: How the operation ended if it has, in words that follow "was requested and".
@@ -117,7 +117,7 @@ class Shot:
 
     @property
     def answer(self) -> str:
-        """How the POST was answered, or the code of the refusal."""
+        """How the POST was answered, or the status and code of the refusal."""
         return self.refused or self.accepted
 
     @property
@@ -489,7 +489,7 @@ class ProbeRun:
             raise _in_the_way(error.attempt) from None
         except SquareCloudError as error:
             shot.answered = self.now
-            shot.refused = error.code or str(error.status or "no connection")
+            shot.refused = error.answer or "no connection"
             if is_new(error):
                 shot.how = f"refused with {shot.refused}, which is new, so it may have been started"
             else:

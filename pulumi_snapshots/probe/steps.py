@@ -44,7 +44,8 @@ FORBIDDEN = 403
 """Statuses."""
 # seconds between a snapshot's start and end from which on its time is clearly one of the two
 TELLING = 6.0
-EARLY_REFUSAL = "KEEP_CALM"
+EARLY_REFUSAL = "429 KEEP_CALM"
+"""The answer to a create before the cooldown has ended."""
 EARLY_AFTER = 170.0  # seconds after the first create at which one must be refused
 RESTORE_POLL = 10.0
 """Seconds between two polls of a restore."""

@@ -5,7 +5,6 @@ What a test or a demo in another process may see and change.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields, replace
@@ -25,6 +24,7 @@ from squarecloud_emulator.control.local_only import is_local
 from squarecloud_emulator.data.damage import Damage
 from squarecloud_emulator.data.store import StoreError, outcome
 from squarecloud_emulator.service.faults import Fault
+from squarecloud_emulator.service.json_body import json_of
 from squarecloud_emulator.service.ranges import COUNT, refuse_outside
 from squarecloud_emulator.service.request_journal import KINDS
 from squarecloud_emulator.service.resources import Database, Origin
@@ -305,10 +305,7 @@ async def _body_of(request: Request) -> dict[str, Any]:
 
     ValueError if it is something else.
     """
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except RecursionError:
-        raise ValueError("the JSON is nested too deeply") from None
+    body = json_of(await request.body() or b"{}")
     if not isinstance(body, dict):
         raise ValueError("a JSON object is needed")  # noqa: TRY004  one error for each wrong body
     return body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from squarecloud_emulator.data.store import finished
+from squarecloud_emulator.service.json_body import json_of
 from squarecloud_emulator.service.refusals import refusal
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ class Exchange:
             RefusedError: It is no JSON.
         """
         try:
-            body = json.loads(await self.request.body())
-        except (ValueError, RecursionError):
+            body = json_of(await self.request.body())
+        except ValueError:
             raise refusal("INVALID_JSON_BODY") from None
         return body if isinstance(body, dict) else {}
 

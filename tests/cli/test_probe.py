@@ -387,6 +387,16 @@ async def test_the_first_refused_key_or_block_ends_the_run(
     assert w.emulator.journal[-1].code == said, "nothing is sent after it"
 
 
+@staged(quick)
+async def test_a_refused_first_create_is_told_with_its_status_and_code(
+    w: World, tmp_path: Path
+) -> None:
+    w.fault(kind="create", status=429, code="KEEP_CALM")
+    refused = "first create was refused with 429 KEEP_CALM"
+    report = await fails(w, tmp_path, refused)
+    assert refused in report["why"]
+
+
 STEPS = re.findall(r'run.begin\("([^"]+)"\)', Path(steps.__file__).read_text())
 
 

@@ -264,7 +264,7 @@ async def test_a_restore_waits_for_a_listing_that_is_old(at: Scene) -> None:
     ending = await at.here.meanwhile(300, lambda: at.here.emulator.block(120), waits)
     assert ending.complete.version_id == taken.version_id
     assert "listing is old until 12:" in ending.text
-    assert "last poll failed (RATE_LIMITED)" in ending.text
+    assert "last poll failed (429 RATE_LIMITED)" in ending.text
     assert len(at.posts) == 1
 
 

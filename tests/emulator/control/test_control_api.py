@@ -1,5 +1,6 @@
 """The control API and the dashboard: what a demo in another process, or a browser on this machine, can see and change."""
 
+import json
 import re
 from typing import Any
 
@@ -435,6 +436,36 @@ async def test_json_that_is_too_deep_or_long_is_refused(at: Visit, body: str) ->
     assert answer.json()["message"]
     restore = f"databases/{DATABASE}/snapshots/restore"
     assert (await at.api.post(restore, content=body)).status_code == 400
+
+
+HALF_A_CHARACTER = "half \ud83d"
+"""Written as JSON: a text that no UTF-8 can hold."""
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (f"POST {HERE}/sql", {"statements": [f"select '{HALF_A_CHARACTER}'"]}),
+        ("POST databases", {"name": HALF_A_CHARACTER}),
+        ("POST faults", {"status": 500, "message": HALF_A_CHARACTER}),
+        ("POST snapshots", {"database_id": DATABASE, "version_id": HALF_A_CHARACTER}),
+        ("PATCH settings", {"plan": HALF_A_CHARACTER}),
+    ],
+)
+@visited()
+async def test_a_text_that_no_answer_can_repeat_is_refused(
+    at: Visit, request_: str, body: dict[str, Any]
+) -> None:
+    method, path = request_.split(" ")
+    url = f"{at.emulator.base_url}/_emulator/{path}"
+    answer = await at.files.request(method, url, content=json.dumps(body))
+    assert answer.status_code == 400
+    assert "half of a surrogate pair" in answer.json()["message"]
+    assert (await control(at, "GET state")).status_code == 200
+    renamed = json.dumps({"name": HALF_A_CHARACTER})
+    answer = await at.api.patch(f"databases/{DATABASE}", content=renamed)
+    assert answer.status_code == 400
+    assert (await at.api.get(f"databases/{DATABASE}")).status_code == 200
 
 
 def test_script_never_makes_markup_of_text() -> None:
