@@ -295,13 +295,19 @@ class App:
         return self.run("refresh", "--yes", "--skip-preview", *arguments, fails=fails)
 
     def import_(
-        self, name: str, id_: str, *, kind: str = "Snapshot", fails: bool = False
+        self,
+        name: str,
+        id_: str,
+        *options: str,
+        kind: str = "Snapshot",
+        fails: bool = False,
     ) -> str:
         """`pulumi import` of a resource of the plugin, without the code that it would print."""
         what = (f"squarecloud:index:{kind}", name, id_)
         return self.run(
             "import",
             *what,
+            *options,
             "--yes",
             "--generate-code=false",
             "--protect=false",

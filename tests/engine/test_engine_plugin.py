@@ -166,6 +166,13 @@ def _imports_an_archive_by_its_uri(app: App) -> None:
     assert (owner["name"], owner["until"]) == (holder["name"], None)
     app.program("")
     app.up()
+    sealed = put(app.folder / "sealed", 0, DATABASE, recipients=["age1someone"])
+    of_sealed = sealed.with_name(f"{sealed.name}.json")
+    some = ("--properties", "destination")
+    app.import_("sealed", sealed.as_uri(), *some, kind="Archive")
+    holder_of_sealed = json.loads(of_sealed.read_text())["owners"][-1]
+    assert holder_of_sealed["name"].endswith("squarecloud:index:Archive::sealed")
+    app.up()
     manifest.write_text(as_put)
     option = f', opts=pulumi.ResourceOptions(import_="{stored.as_uri()}")'
     app.program(program.replace("OPTIONS", option))
