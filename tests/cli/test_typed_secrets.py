@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
+from pulumi_snapshots.cli.commands import commands
 from pulumi_snapshots.errors.pages import LAST_ERROR
 from tests.cli.test_notify import NTFY, Monitors
 from tests.cli.typed import Desk, at_desk
@@ -54,6 +55,7 @@ TYPED = {
     ),
     "drill --password-env": (*DRILL, "--password-env"),
     "drill --connection-env": (*DRILL, "--connection-env"),
+    "drill --source-env": (*DRILL, "--source-env"),
     "drill --check": (*DRILL, "--check"),
     "archive --recipient": ("archive", f"{DATABASE}/v1", "FOLDER/", "--recipient"),
     "archive DESTINATION": ("archive", f"{DATABASE}/{'v' * 24}"),
@@ -218,7 +220,7 @@ async def test_a_place_that_is_missing_is_shown_unless_it_looks_like_a_secret(
 
 
 @pytest.mark.parametrize("secret", [PASSWORD, TOKEN, "hunter2", "p w", "X7Q9ZK2M4PL8"])
-@pytest.mark.parametrize("option", ["drill --password-env", "drill --connection-env"])
+@pytest.mark.parametrize("option", [each for each in TYPED if each.endswith("-env")])
 @at_desk()
 async def test_a_password_typed_for_a_variable_is_not_shown(
     desk: Desk, tmp_path: Path, option: str, secret: str
@@ -226,6 +228,17 @@ async def test_a_password_typed_for_a_variable_is_not_shown(
     said = await _says(desk, tmp_path / "folder", *TYPED[option], secret)
     assert secret not in said
     assert f"{secret[: min(3, len(secret) // 3)]}…" in said
+
+
+def test_each_option_that_takes_a_variable_is_tried() -> None:
+    taken = {
+        f"{command.name} {option}"
+        for command in commands.commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.endswith("-env")
+    }
+    assert taken == {each for each in TYPED if each.endswith("-env")}
 
 
 @pytest.mark.parametrize(
