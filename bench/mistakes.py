@@ -2003,6 +2003,16 @@ MISTAKES = (
         "if not other_owners and not is_pinned:",
     ),
     ("archive", "if is_gone or claim != written.claim:", "if is_gone:"),
+    ("archive", "same = manifest.version_id == self._inputs.version_id", "same = True"),
+    ("archive", "is_unknown = None in {manifest.database_id, wanted}", "is_unknown = True"),
+    ("archive", "is_unknown = None in {manifest.database_id, wanted}", "is_unknown = False"),
+    ("archive", "return same and self._is_same_database(manifest)", "return same"),
+    (
+        "archive",
+        "is_dead or not (is_claimed and self._may_share(manifest))",
+        "is_dead or not is_claimed",
+    ),
+    ("archive", "is_pinned = not is_same_version and manifest.", "is_pinned = manifest."),
     ("archive", "if is_gone or claim != written.claim:", "if claim != written.claim:"),
     (
         "archive",
@@ -3007,6 +3017,8 @@ MISTAKES = (
         "patience = 0.0 if earlier is not None or is_off else KNOWN_WITHIN",
         "patience = 0.0 if earlier is not None else KNOWN_WITHIN",
     ),
+    ("dynamic", "elif reason is not None and database_id is not None:", "elif False:"),
+    ("dynamic", "self._preview.in_state = self._state.guardable", "pass"),
     ("dynamic", "if change not in self._changes:", "if False:"),
     ("program", "if self._is_on(args.opts) or not is_picked:", "if not is_picked:"),
     (

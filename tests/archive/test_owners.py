@@ -77,11 +77,35 @@ async def test_an_owner_whose_object_another_has_written_again_leaves_it_to_that
     assert (await at.refresh(again)).lost is None
 
 
+@pytest.mark.parametrize("of", [None, DATABASE, OTHER_DATABASE])
+@staged(scene)
+async def test_a_version_of_another_database_is_another_archive(
+    at: Scene, of: str | None
+) -> None:
+    """The URL of an unusual host does not show the database; the version alone decides then."""
+    place = f"{at.folder}/x.zip"
+    first = await at.archive(owner=A, destination=place)
+    _rewrite(manifest_of(first), database_id=of)
+    if of == OTHER_DATABASE:
+        with fails_with(NotArchived, "another archive has this name"):
+            await at.archive(owner=A, destination=place)
+        return
+    await at.archive(owner=B, destination=place)
+    assert len(at.downloads) == 1, "it is the same archive"
+    assert owners(first) == [(A, False), (B, False)]
+
+
+def _rewrite(manifest: Path, **said: Any) -> None:
+    """Have a manifest say something else."""
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **said}))
+
+
+@pytest.mark.parametrize("pin", [False, True])
 @staged(scene)
 async def test_other_recipients_do_not_replace_somebody_elses_archive(
-    at: Scene,
+    at: Scene, *, pin: bool
 ) -> None:
-    first = await at.archive(owner=A, recipients=[KEY])
+    first = await at.archive(owner=A, recipients=[KEY], pin=pin)
     content = file_of(first).read_bytes()
     with fails_with(
         NotArchived,
@@ -89,7 +113,8 @@ async def test_other_recipients_do_not_replace_somebody_elses_archive(
     ):
         await at.archive(owner=B, recipients=[OTHER_KEY])
     assert file_of(first).read_bytes() == content
-    changed = await at.archive(owner=A, recipients=[OTHER_KEY], previous=first)
+    theirs: dict[str, Any] = {"owner": A, "recipients": [OTHER_KEY], "pin": pin}
+    changed = await at.archive(**theirs, previous=first)
     assert file_of(changed).read_bytes() != content
 
 
@@ -354,11 +379,7 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
 ) -> None:
     record = await at.archive(owner=A)
     manifest = manifest_of(record)
-    manifest.write_text(
-        json.dumps(
-            {**json.loads(manifest.read_text()), "claim": "of a run that was killed"}
-        )
-    )
+    _rewrite(manifest, claim="of a run that was killed")
     if not appeared:
         file_of(record).unlink()
     began = at.here.clock.monotonic()
@@ -367,6 +388,18 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
     assert holds(again, at.zip)
     assert json.loads(manifest.read_text())["claim"] is None
     assert owners(again) == [(A, False)]
+
+
+@staged(scene)
+async def test_a_run_does_not_wait_for_another_archive_of_its_name(at: Scene) -> None:
+    place = f"{at.folder}/x.zip"
+    first = await at.archive(owner=A, destination=place)
+    _rewrite(manifest_of(first), claim="of a run that was killed")
+    at.newer(size=1000)
+    began = at.here.clock.monotonic()
+    again = await at.archive(owner=A, destination=place, previous=first)
+    assert at.here.clock.monotonic() - began < 1.0
+    assert holds(again, at.zip)
 
 
 @pytest.mark.parametrize("before", [False, True])

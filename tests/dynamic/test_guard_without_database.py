@@ -11,6 +11,7 @@ import pytest
 
 from pulumi_snapshots.dynamic import guard as module
 from pulumi_snapshots.dynamic.guard import Guard
+from pulumi_snapshots.guard.coverage import IS_NEW
 from pulumi_snapshots.guard.inputs import CHOSEN_ALL, GuardInputs
 from pulumi_snapshots.guard.once import OncePerRun
 from pulumi_snapshots.program import Program
@@ -167,6 +168,49 @@ def test_what_must_not_wait_for_the_guards_database_does_not(
     with suppress(pulumi.RunError):
         happen(change, Heard(), had=had, setting=setting)
     assert waited == [waits]
+
+
+@pytest.mark.parametrize(
+    ("reason", "known", "in_preview", "taken"),
+    [
+        (IS_NEW, DATABASE, False, [DATABASE]),
+        (IS_NEW, DATABASE, True, []),
+        (IS_NEW, None, False, []),
+        (None, DATABASE, False, []),
+    ],
+    ids=["new", "new, in a preview", "new, of no known database", "hears of all"],
+)
+def test_the_first_run_of_a_guard_takes_its_snapshot_before_anything_changes(
+    reason: str | None, known: str | None, taken: list[str], *, in_preview: bool
+) -> None:
+    heard = Heard()
+    acts = list[str]()
+    preview = SimpleNamespace(first_up=None, in_state=None) if in_preview else None
+
+    async def carried_out(act: str, inputs: Any, *_: object) -> None:
+        acts.append(act)
+        heard.guarded_by.append(inputs.database_id)
+
+    async def run() -> None:
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(known)
+        guard: Any = object.__new__(Guard)
+        vars(guard).update(
+            _chosen=[CHOSEN_ALL],
+            _preview=preview,
+            _known=future,
+            _state=SimpleNamespace(guardable=[URN], unhooked=lambda *_: reason),
+            _messages=heard,
+            _inputs=GuardInputs,
+            _carry_out=carried_out,
+        )
+        assert await guard._prepare() == known
+
+    asyncio.run(run())
+    assert heard.guarded_by == taken
+    assert acts == ["before_all"] * len(taken)
+    if preview is not None:
+        assert vars(preview) == {"first_up": reason, "in_state": [URN]}
 
 
 def test_a_preview_reads_the_ledger_once_for_all_changes() -> None:
