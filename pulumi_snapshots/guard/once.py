@@ -195,7 +195,8 @@ class OncePerRun:
                 return record
             if is_first:
                 listener.note(_with_way_back("guarded by {id}: {change}", record, what))
-            listener.progress(f"guarded: {what}, by {short_id(record.id)}")
+            else:
+                listener.progress(f"guarded: {what}, by {short_id(record.id)}")
             return record
 
     async def _guarding(
