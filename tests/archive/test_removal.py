@@ -104,11 +104,7 @@ async def test_a_rule_finds_the_archives_that_a_full_state_does_not_hold(
     owner = json.loads(manifest_of(first).read_text())["owners"]
     older = [put(at.folder, day, owners=owner) for day in (300, 330)]
     theirs = put(at.folder, 400)
-    gone = {"mark": "", "created_at": "2026-01-01T00:00:00Z"}
-    one.state["earlier"] = [
-        {"uri": f"{at.folder.as_uri()}/{number}.zip", **gone}
-        for number in range(TIER_LIMIT)
-    ]
+    one.state["earlier"] = _full(at)
     assert "removes" not in await one.preview(version_id="another", keep_last=1)
     at.newer(size=1000)
     await one.up(keep_last=1)
@@ -117,6 +113,27 @@ async def test_a_rule_finds_the_archives_that_a_full_state_does_not_hold(
     assert not any(
         "squarecloud-snapshots archive" in text for text in map(str, at.row.notes)
     )
+
+
+def _full(at: Scene) -> list[dict[str, str]]:
+    """As many earlier archives as a state holds; none of their objects exists any more."""
+    gone = {"mark": "", "created_at": "2026-01-01T00:00:00Z"}
+    return [
+        {"uri": f"{at.folder.as_uri()}/{number}.zip", **gone}
+        for number in range(TIER_LIMIT)
+    ]
+
+
+@staged(scene)
+async def test_a_full_state_holds_the_newest_archives(at: Scene) -> None:
+    one = Declared(at, URN)
+    first = await one.up()
+    assert one.state is not None
+    one.state["earlier"] = full = _full(at)
+    at.newer(size=1000)
+    record = await one.up()
+    held = [each.uri for each in record.earlier]
+    assert held == [first.uri, *(each["uri"] for each in full[:-1])]
 
 
 @at_desk()
