@@ -388,7 +388,7 @@ async def test_the_first_refused_key_or_block_ends_the_run(
 
 
 @staged(quick)
-async def test_a_refused_first_create_is_told_with_its_status_and_code(
+async def test_a_refused_first_create_is_shown_with_its_status_and_code(
     w: World, tmp_path: Path
 ) -> None:
     w.fault(kind="create", status=429, code="KEEP_CALM")
