@@ -42,6 +42,8 @@ EARLY = Lane("early create", starts=True)
 """A create that is sent although its cooldown has not ended, to see it refused; all other limits
 apply.
 """
+EARLY_REFUSAL = "KEEP_CALM"
+"""The code of a refusal before the cooldown has ended."""
 COOLDOWN = 186.0
 """Seconds after which a create of the same database should be accepted: 180 s and some for the
 way.
@@ -82,7 +84,7 @@ class Shot:
         answered: When the POST was answered, in monotonic seconds.
         first_byte: The seconds until the answer began.
         accepted: `200`, `202` or how the answer was lost; empty if the POST was refused.
-        refused: The status and code of the refusal; empty if the POST was not refused.
+        refusal: The refusal; None if the POST was not refused.
         finished: What the answer says of the snapshot.
         version: The version of the snapshot, once it is known.
         how: How the operation ended if it has, in words that follow "was requested and".
@@ -95,7 +97,7 @@ class Shot:
     answered: float = 0.0
     first_byte: float = 0.0
     accepted: str = ""
-    refused: str = ""
+    refusal: SquareCloudError | None = None
     finished: Finished | None = None
     version: str | None = None
     how: str = ""
@@ -114,6 +116,18 @@ class Shot:
     def is_processing(self) -> bool:
         """Whether the operation was under way when the POST was answered."""
         return self.accepted == "202"
+
+    @property
+    def refused(self) -> str:
+        """The status and code of the refusal; empty if the POST was not refused."""
+        if self.refusal is None:
+            return ""
+        return self.refusal.answer or "no connection"
+
+    @property
+    def is_too_early(self) -> bool:
+        """Whether the POST was refused because the cooldown had not ended."""
+        return self.refusal is not None and self.refusal.code == EARLY_REFUSAL
 
     @property
     def answer(self) -> str:
@@ -489,7 +503,7 @@ class ProbeRun:
             raise _in_the_way(error.attempt) from None
         except SquareCloudError as error:
             shot.answered = self.now
-            shot.refused = error.answer or "no connection"
+            shot.refusal = error
             if is_new(error):
                 shot.how = f"refused with {shot.refused}, which is new, so it may have been started"
             else:

@@ -44,8 +44,6 @@ FORBIDDEN = 403
 """Statuses."""
 # seconds between a snapshot's start and end from which on its time is clearly one of the two
 TELLING = 6.0
-EARLY_REFUSAL = "429 KEEP_CALM"
-"""The answer to a create before the cooldown has ended."""
 EARLY_AFTER = 170.0  # seconds after the first create at which one must be refused
 RESTORE_POLL = 10.0
 """Seconds between two polls of a restore."""
@@ -298,7 +296,7 @@ async def _early(run: ProbeRun) -> Shot | None:
     if shot.accepted:
         run.judge("cooldown-lasts", true=False, seen=seen)
         return shot
-    run.judge("cooldown-lasts", shot.refused == EARLY_REFUSAL or None, seen)
+    run.judge("cooldown-lasts", shot.is_too_early or None, seen)
     return None
 
 
@@ -457,7 +455,7 @@ async def _second(run: ProbeRun) -> Shot | None:
     is_between = any(each.refused and each.answered > since for each in run.shots)
     is_punctual = run.now < at + TELLING and is_between
     shot = await run.send(run.database_id)
-    if shot.refused == EARLY_REFUSAL:
+    if shot.is_too_early:
         if is_punctual:
             seen = "refused 186 s after the first, with a refusal in between"
             run.judge("refusal-restarts", true=True, seen=seen)

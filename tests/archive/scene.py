@@ -278,6 +278,12 @@ def manifest_of(record: ArchiveRecord) -> Path:
     return file_of(record).with_name(f"{file_of(record).name}.json")
 
 
+def rewrite_manifest(record: ArchiveRecord, **said: Any) -> None:
+    """Have the manifest of an archive say something else."""
+    manifest = manifest_of(record)
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **said}))
+
+
 def holds(record: ArchiveRecord, content: bytes) -> bool:
     """Whether the object and its record match these bytes."""
     return (

@@ -11,6 +11,7 @@ from tests.archive.scene import (
     holds,
     manifest_of,
     owners,
+    rewrite_manifest,
     scene,
 )
 from tests.support.virtual import staged
@@ -170,8 +171,7 @@ async def test_a_pin_enters_no_owner_into_the_manifest_of_another_archive(
 ) -> None:
     one = Declared(at, URN)
     record = await one.up()
-    said = json.loads(manifest_of(record).read_text())
-    theirs = json.dumps({**said, "version_id": "another", "owners": []})
-    manifest_of(record).write_text(theirs)
+    rewrite_manifest(record, version_id="another", owners=[])
+    theirs = manifest_of(record).read_text()
     await one.up(pin=True)
     assert manifest_of(record).read_text() == theirs

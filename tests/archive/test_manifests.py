@@ -28,7 +28,14 @@ from pulumi_snapshots.drill.record import DrillRecord
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.encryption import NotDecrypted, decrypt_object
 from pulumi_snapshots.storage.store import FileStore, StoreTrouble
-from tests.archive.scene import Scene, file_of, manifest_of, put, scene
+from tests.archive.scene import (
+    Scene,
+    file_of,
+    manifest_of,
+    put,
+    rewrite_manifest,
+    scene,
+)
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, World
@@ -94,9 +101,7 @@ async def test_a_drill_that_passes_is_noted_in_the_archives_of_its_snapshot(
         r"the drill was not noted in the manifest of /.*: no room\.", at.row.warnings[0]
     )
     # Another archive has taken the name while this one was drilled.
-    manifest_of(first).write_text(
-        json.dumps({**told(), "version_id": "newer", "drill": None})
-    )
+    rewrite_manifest(first, version_id="newer", drill=None)
     assert not await note_drill(at.transfers, *now, at.row)
     assert told()["drill"] is None
 
@@ -404,8 +409,7 @@ async def test_a_damaged_manifest_is_no_traceback_and_hides_no_other(
     record = await at.archive()
     at.newer(size=1000)
     other = await at.archive()
-    said = json.loads(manifest_of(record).read_text())
-    manifest_of(record).write_text(json.dumps({**said, **changes}))
+    rewrite_manifest(record, **changes)
     found = await list_archives(at.transfers, Destination.parse(f"{at.folder}/"))
     assert [(each.uri, (each.problem or "")[:28]) for each in found] == [
         (record.uri, "its manifest cannot be read:"),

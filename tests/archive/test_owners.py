@@ -23,7 +23,15 @@ from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, StoredContent, StoreTrouble
-from tests.archive.scene import Scene, file_of, holds, manifest_of, owners, scene
+from tests.archive.scene import (
+    Scene,
+    file_of,
+    holds,
+    manifest_of,
+    owners,
+    rewrite_manifest,
+    scene,
+)
 from tests.support.failing import fails_with
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, Row
@@ -85,7 +93,7 @@ async def test_a_version_of_another_database_is_another_archive(
     """The URL of an unusual host does not show the database; the version alone decides then."""
     place = f"{at.folder}/x.zip"
     first = await at.archive(owner=A, destination=place)
-    _rewrite(manifest_of(first), database_id=of)
+    rewrite_manifest(first, database_id=of)
     if of == OTHER_DATABASE:
         with fails_with(NotArchived, "another archive has this name"):
             await at.archive(owner=A, destination=place)
@@ -93,11 +101,6 @@ async def test_a_version_of_another_database_is_another_archive(
     await at.archive(owner=B, destination=place)
     assert len(at.downloads) == 1, "it is the same archive"
     assert owners(first) == [(A, False), (B, False)]
-
-
-def _rewrite(manifest: Path, **said: Any) -> None:
-    """Have a manifest say something else."""
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **said}))
 
 
 @pytest.mark.parametrize("pin", [False, True])
@@ -113,8 +116,7 @@ async def test_other_recipients_do_not_replace_somebody_elses_archive(
     ):
         await at.archive(owner=B, recipients=[OTHER_KEY])
     assert file_of(first).read_bytes() == content
-    theirs: dict[str, Any] = {"owner": A, "recipients": [OTHER_KEY], "pin": pin}
-    changed = await at.archive(**theirs, previous=first)
+    changed = await at.archive(owner=A, recipients=[OTHER_KEY], pin=pin, previous=first)
     assert file_of(changed).read_bytes() != content
 
 
@@ -379,7 +381,7 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
 ) -> None:
     record = await at.archive(owner=A)
     manifest = manifest_of(record)
-    _rewrite(manifest, claim="of a run that was killed")
+    rewrite_manifest(record, claim="of a run that was killed")
     if not appeared:
         file_of(record).unlink()
     began = at.here.clock.monotonic()
@@ -394,7 +396,7 @@ async def test_a_run_that_was_killed_at_the_end_holds_up_the_next_one_for_minute
 async def test_a_run_does_not_wait_for_another_archive_of_its_name(at: Scene) -> None:
     place = f"{at.folder}/x.zip"
     first = await at.archive(owner=A, destination=place)
-    _rewrite(manifest_of(first), claim="of a run that was killed")
+    rewrite_manifest(first, claim="of a run that was killed")
     at.newer(size=1000)
     began = at.here.clock.monotonic()
     again = await at.archive(owner=A, destination=place, previous=first)

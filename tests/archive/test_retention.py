@@ -34,7 +34,15 @@ from pulumi_snapshots.run.calls import EngineCall, Shared
 from pulumi_snapshots.run.settings import Settings
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import FileStore, StoredContent, StoreTrouble
-from tests.archive.scene import Declared, Scene, file_of, manifest_of, put, scene
+from tests.archive.scene import (
+    Declared,
+    Scene,
+    file_of,
+    manifest_of,
+    put,
+    rewrite_manifest,
+    scene,
+)
 from tests.cli.typed import Desk, at_desk
 from tests.support.virtual import staged
 from tests.support.world import DATABASE, OTHER_DATABASE, Row, World
@@ -142,9 +150,7 @@ async def test_a_store_that_does_not_answer_loses_nothing(
 def drill(record: ArchiveRecord) -> None:
     """Note in its manifest that a drill has restored it."""
     proof = {"drilled_at": "2026-11-26T12:00:00Z", "restore_seconds": 61.5}
-    manifest_of(record).write_text(
-        json.dumps({**json.loads(manifest_of(record).read_text()), "drill": proof})
-    )
+    rewrite_manifest(record, drill=proof)
 
 
 @pytest.mark.parametrize("rule", [{"keep": {"last": 2}}, {"keep_last": 2}])

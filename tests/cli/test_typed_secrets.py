@@ -65,6 +65,8 @@ TYPED = {
     "plugin --stack": ("doctor", "--stack"),
 }
 """What is typed before the secret."""
+OF_A_VARIABLE = [each for each in TYPED if each.endswith("-env")]
+"""The options that take the name of a variable."""
 each_secret = pytest.mark.parametrize(
     "secret", [AGE_KEY, DSN], ids=["age key", "connection string"]
 )
@@ -220,7 +222,7 @@ async def test_a_place_that_is_missing_is_shown_unless_it_looks_like_a_secret(
 
 
 @pytest.mark.parametrize("secret", [PASSWORD, TOKEN, "hunter2", "p w", "X7Q9ZK2M4PL8"])
-@pytest.mark.parametrize("option", [each for each in TYPED if each.endswith("-env")])
+@pytest.mark.parametrize("option", OF_A_VARIABLE)
 @at_desk()
 async def test_a_password_typed_for_a_variable_is_not_shown(
     desk: Desk, tmp_path: Path, option: str, secret: str
@@ -238,7 +240,7 @@ def test_each_option_that_takes_a_variable_is_tried() -> None:
         for option in parameter.opts
         if option.endswith("-env")
     }
-    assert taken == {each for each in TYPED if each.endswith("-env")}
+    assert taken == set(OF_A_VARIABLE)
 
 
 @pytest.mark.parametrize(

@@ -456,9 +456,7 @@ HALF_A_CHARACTER = "half \ud83d"
 async def test_a_text_that_no_answer_can_repeat_is_refused(
     at: Visit, request_: str, body: dict[str, Any]
 ) -> None:
-    method, path = request_.split(" ")
-    url = f"{at.emulator.base_url}/_emulator/{path}"
-    answer = await at.files.request(method, url, content=json.dumps(body))
+    answer = await control(at, request_, content=json.dumps(body))
     assert answer.status_code == 400
     assert "half of a surrogate pair" in answer.json()["message"]
     assert (await control(at, "GET state")).status_code == 200
