@@ -34,6 +34,7 @@ from pulumi_snapshots.service.errors import (
     Outage,
     QuotaUsedUp,
     ServiceFailed,
+    SnapshotFailed,
     SquareCloudError,
     Unavailable,
 )
@@ -67,7 +68,8 @@ class ChangeHeldBack(ProviderError):
             why=why,
         )
         then = why.then if isinstance(why, ProviderError) else [HintKind.RUN_AGAIN]
-        if isinstance(why, NONE_NOW):
+        # A database that cannot be captured may need this very change.
+        if isinstance(why, (*NONE_NOW, SnapshotFailed)):
             then = [*then, HintKind.TURN_GUARDS_OFF]
         super().__init__(held, then=then)
 

@@ -102,6 +102,47 @@ async def test_no_change_goes_past_a_guard_without_a_snapshot(
     assert not any(post.accepted for post in w.posts)
 
 
+@pytest.mark.parametrize(
+    ("why", "is_named"),
+    [
+        ("quota used up", True),
+        ("blocked", True),
+        ("failed", True),
+        ("not reached", True),
+        ("not found", False),
+        ("key refused", False),
+    ],
+)
+@staged(world)
+async def test_the_emergency_way_is_named_where_no_snapshot_can_be_taken_now(
+    w: World, why: str, *, is_named: bool
+) -> None:
+    fault, _ = REFUSED[why]
+    w.fault(kind="create", times=99, **fault)
+    program = Machine(w).program()
+    await program.change(FIRST, timeout=10 * MINUTE)
+    assert ("if squarecloud:guard is off" in program.told(FIRST)) is is_named
+
+
+@pytest.mark.parametrize("setting", ["on", "off"])
+@staged(world)
+async def test_a_change_that_fails_shows_the_way_back_if_there_is_one(
+    w: World, setting: str
+) -> None:
+    machine = Machine(w)
+    program = machine.program(machine.session(guard=setting))
+    await program.change(FIRST, fails=True)
+    notes = len(program.row.notes)
+    program.guards.show_failure(GuardInputs(DATABASE), FIRST, program.row)
+    shown = program.row.notes[notes:]
+    if setting == "off":
+        assert shown == []
+        return
+    (note,) = shown
+    id_ = f"{DATABASE}/{w.started()}"
+    assert note.startswith(f"{FIRST} has failed, guarded by {id_}\nTo go back: ")
+
+
 @staged(world, snapshot_seconds=300.0)
 async def test_an_interrupted_guard_holds_back_and_says_what_is_next(w: World) -> None:
     machine = Machine(w)
