@@ -601,6 +601,38 @@ async def test_a_variable_that_nothing_reads_is_named_with_the_one_that_was_mean
 
 
 @staged(world)
+async def test_the_emulators_own_variables_are_no_slips(
+    w: World, tmp_path: Path
+) -> None:
+    desk = desk_of(w, tmp_path, SQUARECLOUD_EMULATOR_PORT="8080")
+    assert "variable" not in await checked(desk)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "said"),
+    [
+        ({"status": "online"}, "ok", "the service reports none"),
+        (
+            {"status": "degraded", "message": "clusters are slow"},
+            "note",
+            "the service itself reports one (degraded: clusters are slow)",
+        ),
+        ({"status": "?"}, "unknown", 'the service says "?"'),
+        ({}, "unknown", "the service does not say"),
+    ],
+    ids=["online", "degraded", "no known word", "nothing"],
+)
+@staged(world)
+async def test_an_outage_that_the_service_reports_is_a_note(
+    w: World, tmp_path: Path, answer: dict[str, str], state: str, said: str
+) -> None:
+    w.fault(kind="service status", body=json.dumps(answer), times=None)
+    found = (await checked(desk_of(w, tmp_path)))["outage"]
+    assert found[:2] == (state, said)
+    assert bool(found[2]) is (state == "note")
+
+
+@staged(world)
 async def test_a_key_that_cannot_restore_is_a_problem(w: World, tmp_path: Path) -> None:
     scopes = frozenset(
         {refusals.SNAPSHOTS_READ, refusals.SNAPSHOTS_WRITE, refusals.ACCOUNT_READ}

@@ -291,7 +291,8 @@ class ServiceChecks:
             return "note", found, "Requests may fail until the outage is over."
         if word == ONLINE:
             return "ok", "the service reports none"
-        return "unknown", words or "the service does not say"
+        said = f'the service says "{words}"' if words else "the service does not say"
+        return "unknown", said
 
     async def _snapshots(self) -> Diagnosis:
         listings = self.session.listings
