@@ -170,6 +170,7 @@ TESTS = {
         "dynamic/test_lifecycle.py",
     ),
     "engine": (
+        "guard/test_questions.py",
         "dynamic/test_engine_access.py",
         "dynamic/test_lifecycle.py",
         "dynamic/test_damaged_states.py",
@@ -188,7 +189,7 @@ TESTS = {
         "cli/test_confirmation.py",
         "cli/test_commands.py",
     ),
-    "cli/setup": ("cli/test_probe.py",),
+    "cli/setup": ("cli/test_probe.py", "cli/test_doctor.py"),
     "properties": (
         "properties",
         "errors",
@@ -3091,6 +3092,49 @@ MISTAKES = (
         "cli/snapshots",
         "if not self._is_off:\n            await self._show_unfinished()",
         "await self._show_unfinished()",
+    ),
+    # What was not noticed once: importers, slow stores, edited states, and what a guard asks.
+    (
+        "archive",
+        "if manifest is None or owner not in manifest.owners:",
+        "if False:",
+    ),
+    ("archive", "if not silence.status:\n                raise", "raise"),
+    ("properties", "None if fits(value) else", "None if True else"),
+    (
+        "properties",
+        'if not isinstance(value, list | tuple):\n        return "must',
+        'if False:\n        return "must',
+    ),
+    ("engine", "state = inputs_in(rules.schema, state)", "pass"),
+    ("engine", "is None:\n            break", "is None:\n            continue"),
+    (
+        "engine",
+        'if _field(resource, "type").string_value != GUARD_TYPE:',
+        "if False:",
+    ),
+    (
+        "dynamic",
+        "await registered\n            await self._ready",
+        "await registered",
+    ),
+    ("cli/setup", "if word == DEGRADED:", "if False:"),
+    ("cli/setup", "and not name.startswith(EMULATOR_VARIABLES)", ""),
+    ("guard", "if isinstance(why, (*NONE_NOW, SnapshotFailed)):", "if False:"),
+    (
+        "guard",
+        "if isinstance(why, (*NONE_NOW, SnapshotFailed)):",
+        "if isinstance(why, NONE_NOW):",
+    ),
+    (
+        "guard",
+        "if record is not None and record.version_id is not None:",
+        "if record is not None:",
+    ),
+    (
+        "plugin",
+        "[*filter(self._leaves_hook, self._inputs.changes)]",
+        "[*self._inputs.changes]",
     ),
 )  # fmt: skip
 """Of each the room (`.` is the whole package), a text of it that is there once, and what a tired

@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import stat
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 import pyrage
 import pytest
 
+from pulumi_snapshots.archive import upload
 from pulumi_snapshots.archive.upload import Upload
+from pulumi_snapshots.storage import flow
 from pulumi_snapshots.storage.destination import Destination
 from pulumi_snapshots.storage.store import (
     PART,
@@ -73,6 +76,13 @@ async def test_a_file_that_appears_during_the_transfer_is_not_overwritten(
     assert at.files() == {"x.zip"}
 
 
+def zip_of_rows() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("dump", "rows")
+    return content.getvalue()
+
+
 def test_an_upload_does_not_take_an_object_of_another_size_for_its_own(
     tmp_path: Path,
 ) -> None:
@@ -83,14 +93,45 @@ def test_an_upload_does_not_take_an_object_of_another_size_for_its_own(
             super().write(blocks)
             return super().write(iter([THEIRS]))
 
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("dump", "rows")
-    upload = Upload(Crowded(tmp_path / "x.zip"), ())
-    upload.push(content.getvalue())
-    upload.end()
+    crowded = Upload(Crowded(tmp_path / "x.zip"), ())
+    crowded.push(zip_of_rows())
+    crowded.end()
     with pytest.raises(Overtaken, match=rf"were written, but {len(THEIRS)} are there"):
-        upload.appear()
+        crowded.appear()
+
+
+@pytest.mark.parametrize("status", [403, 0], ids=["refuses", "is silent"])
+def test_only_a_store_that_does_not_even_refuse_ends_a_slow_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    asked = threading.Event()
+
+    class Slow(FileStore):
+        """Stores nothing until somebody has asked for the object, which may be forbidden."""
+
+        def write(self, blocks: Iterator[Any]) -> ObjectStat:
+            asked.wait(30)
+            return super().write(blocks)
+
+        def stat(self) -> ObjectStat | None:
+            asked.set()
+            trouble = StoreTrouble("AccessDenied")
+            trouble.status = status
+            raise trouble
+
+    monkeypatch.setattr(upload, "SILENCE", 0.0)
+    monkeypatch.setattr(flow, "STEP", 0.01)
+    content = zip_of_rows()
+    slow = Upload(Slow(tmp_path / "x.zip"), ())
+    slow.push(content)
+    slow.end()
+    if status:
+        assert slow.appear()
+        assert (tmp_path / "x.zip").read_bytes() == content
+        return
+    with pytest.raises(StoreTrouble):
+        slow.appear()
+    slow.discard()
 
 
 @staged(scene)

@@ -437,6 +437,28 @@ async def test_an_import_brings_recipients_back_and_takes_no_damaged_archive(
         await importer.imports(f"{at.folder}/none.zip")
 
 
+@staged(scene)
+async def test_an_importer_owns_an_archive_once_its_manifest_says_so(
+    at: Scene,
+) -> None:
+    """The store refuses the change of the manifest in one run, and takes it in the next one."""
+    record = await at.archive(owner="0123456789abcdef")
+    importer = Declared(at, "urn:pulumi:dev::shop::squarecloud:index:Archive::a")
+    await importer.imports(record.uri)
+    manifest = manifest_of(record)
+    at.refuses("write", manifest, why="AccessDenied")
+    was = manifest.read_text()
+    assert (await importer.up()).owner is None
+    assert manifest.read_text() == was
+    name = record.uri.removeprefix("file://")
+    warning = f"this resource is not entered yet as an owner of {name}."
+    assert warning in at.row.warnings
+    at.stores(FileStore)
+    owner = (await importer.up()).owner
+    entered = [each["id"] for each in json.loads(manifest.read_text())["owners"]]
+    assert owner in entered
+
+
 def test_many_archives_are_listed_in_parallel(tmp_path: Path) -> None:
     together = threading.Barrier(20)
 

@@ -213,6 +213,31 @@ def test_the_first_run_of_a_guard_takes_its_snapshot_before_anything_changes(
         assert vars(preview) == {"first_up": reason, "in_state": [URN]}
 
 
+def test_a_resource_with_a_hook_is_registered_after_the_first_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def registers() -> None:
+        pass
+
+    def hook_of(name: str, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(name=name, _registered=registers())
+
+    monkeypatch.setattr(pulumi, "ResourceHook", hook_of)
+
+    async def run() -> None:
+        taken = asyncio.Event()
+        guard: Any = object.__new__(Guard)
+        guard._ready = asyncio.ensure_future(taken.wait())
+        hook: Any = guard._hook("Guard guard: before update", "before", "update")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not hook._registered.done()
+        taken.set()
+        await hook._registered
+
+    asyncio.run(run())
+
+
 def test_a_preview_reads_the_ledger_once_for_all_changes() -> None:
     read = list[object]()
     guard: Any = object.__new__(Guard)

@@ -66,7 +66,8 @@ class Monitor(resource_pb2_grpc.ResourceMonitorServicer):
         self.transform = request
         return empty_pb2.Empty()
 
-    def RegisterResourceOutputs(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def RegisterResourceOutputs(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        self.outputs = request.outputs
         return empty_pb2.Empty()
 
 
@@ -82,11 +83,12 @@ class OldEngine:
 
 
 class Stage:
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, folder: Path, **environment: str) -> None:
         self.callbacks = Callbacks("127.0.0.1:1")
         self.held: list[str] = []
         self.row = Row()
-        settings = Settings.read({}, {"SQUARECLOUD_STATE_DIR": str(folder)})
+        environment["SQUARECLOUD_STATE_DIR"] = str(folder)
+        settings = Settings.read({}, environment)
         self.call: Any = SimpleNamespace(
             owner=None,
             shared=Shared(),
@@ -262,6 +264,32 @@ def test_only_a_preview_hears_of_a_snapshot_that_may_not_share(
         return [*given.options.hooks.before_create]
 
     assert bool(anyio.run(hooks)) is (in_preview and before is not None)
+
+
+@pytest.mark.parametrize("setting", ["on", "off"])
+def test_the_state_says_only_what_has_left_hooks(
+    monitor: tuple[Monitor, str], tmp_path: Path, setting: str
+) -> None:
+    """The next run guards by a snapshot at once what has no hooks."""
+
+    async def register() -> set[str]:
+        stage = Stage(monitor[1], tmp_path, SQUARECLOUD_GUARD=setting)
+        await stage.register(before=("update", "delete"))
+        server = resource_pb2.TransformRequest(
+            type="servers:index:Server", name="app", custom=True
+        )
+        given = resource_pb2.TransformResponse.FromString(
+            await stage.asks(monitor[0].transform, server)
+        )
+        return {
+            change
+            for change in ("create", "update", "delete")
+            if getattr(given.options.hooks, f"before_{change}")
+        }
+
+    hooked = anyio.run(register)
+    assert hooked == ({"update", "delete"} if setting == "on" else {"update"})
+    assert {*monitor[0].outputs["before"]} == hooked
 
 
 @pytest.mark.parametrize("in_preview", [False, True])
