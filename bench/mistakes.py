@@ -3108,6 +3108,7 @@ MISTAKES = (
     ),
     ("engine", "state = inputs_in(rules.schema, state)", "pass"),
     ("engine", "is None:\n            break", "is None:\n            continue"),
+    ("engine", "for urn in sorted(listed):", "for urn in listed:"),
     (
         "engine",
         'if _field(resource, "type").string_value != GUARD_TYPE:',

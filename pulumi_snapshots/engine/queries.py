@@ -69,7 +69,8 @@ def questions_about_state(stack: str, guard: str) -> Questions:
         for urn, each in resources.items()
     }
     registered = []
-    for urn, (type_, _) in listed.items():
+    for urn in sorted(listed):  # the answer's own order changes from run to run
+        type_, _ = listed[urn]
         if not may_be_guarded(type_, custom=True):
             continue
         # The state also has the resources that this run has made before the guard.

@@ -20,7 +20,7 @@ class Monitor:
     """An engine with some servers in its state, of which this run has registered a few."""
 
     def __init__(self, servers: int, registered: int) -> None:
-        urns = [f"{STACK}{SERVER}::shop-{number}" for number in range(servers)]
+        urns = [f"{STACK}{SERVER}::shop-{number:03}" for number in range(servers)]
         self.registered = set(urns[:registered])
         self.asked_for = list[str]()
         self.listed: dict[str, Any] = {
@@ -43,7 +43,7 @@ class Monitor:
         return resource_pb2.ResourceInvokeResponse(**{"return": found})
 
 
-@pytest.mark.parametrize("registered", [0, 1])
+@pytest.mark.parametrize("registered", [0, 1, 200])
 def test_one_resource_of_an_earlier_run_is_enough_to_know(registered: int) -> None:
     monitor = Monitor(servers=1 + registered, registered=registered)
     before = ask(questions_about_state("organization/app/dev", "guard"), monitor)
